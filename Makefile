@@ -1,0 +1,69 @@
+# What a person or CI types. `make` alone says what there is. The scripts install what is missing and do nothing else.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+# CI tests exactly the versions that are checked in.
+LOCKED := $(if $(CI),--locked)
+# Tools that scripts/install-tools.sh made.
+export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/perennial/tools/bin:$(PATH)
+
+# Arguments for the program behind a target: make test TESTARGS=a_name_of_a_test
+TESTARGS ?=
+BENCHARGS ?=
+DEMOARGS ?=
+
+# Looked for when the tests are about to run, not by every make.
+NEXTEST = $(shell $(CARGO) nextest --version 2>/dev/null)
+RUN_TESTS = $(if $(NEXTEST),nextest run,test)
+# The documentation's examples are tests, too; nextest leaves them out.
+RUN_EXAMPLES = $(if $(NEXTEST),$(CARGO) test $(LOCKED) --workspace --doc --quiet)
+
+.PHONY: help demo test bench lint clean build-tools server
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | while IFS=$$'\t' read -r name text; do \
+		printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+demo: build-tools server ## Build and run the demo on a throw-away server (DEMOARGS=...)
+	@echo '== building (dev profile: the quicker to build)'
+	$(CARGO) build $(LOCKED) --workspace --bin renew --bin admin --bin with-postgres
+	@echo '== the demo, on a throw-away server'
+	$(TARGET_DIR)/debug/with-postgres $(TARGET_DIR)/debug/admin demo $(DEMOARGS)
+
+test: build-tools server ## Build and run all tests on a throw-away server (TESTARGS=...)
+	@echo '== building the tests'
+	$(CARGO) $(RUN_TESTS) $(LOCKED) --workspace --no-run
+	@echo '== running the tests'
+	$(TARGET_DIR)/debug/with-postgres $(CARGO) $(RUN_TESTS) $(LOCKED) --workspace $(TESTARGS)
+	$(if $(TESTARGS),,$(RUN_EXAMPLES))
+
+bench: build-tools server ## Run the benchmarks on a throw-away server that flushes to disk (BENCHARGS=...)
+	@echo '== building (release profile)'
+	$(CARGO) build $(LOCKED) --release --workspace --bins
+	$(CARGO) bench $(LOCKED) -p perennial-tests --no-run
+	@echo '== running the benchmarks'
+	$(TARGET_DIR)/release/with-postgres --durable $(CARGO) bench $(LOCKED) -p perennial-tests $(BENCHARGS)
+
+lint: ## Check format, lints, licences, shell scripts
+	@scripts/install-tools.sh lint
+	@echo '== format'
+	$(CARGO) fmt --all --check
+	@echo '== clippy'
+	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	@echo '== licences, forbidden crates, sources'
+	$(CARGO) deny $(LOCKED) --log-level warn check licenses bans sources
+	@echo '== shell scripts'
+	shellcheck -x scripts/*.sh .ci/run
+
+clean: ## Remove what was built
+	$(CARGO) clean
+
+build-tools:
+	@scripts/install-tools.sh build
+
+server:
+	@scripts/install-postgres.sh
