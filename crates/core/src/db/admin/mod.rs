@@ -1,0 +1,16 @@
+//! What an operator does and asks by hand: statements of `admin` alone.
+
+mod calls;
+mod history;
+mod parking;
+mod price_list;
+mod terms;
+
+pub use calls::{GivenRight, PaymentId, Refunded, Rotated};
+pub use history::{
+    AuditEntry, Customer, HistoricCredential, HistoricNotice, HistoricPayment, HistoricSubscription, HistoricTransfer,
+    History, Removal,
+};
+pub use parking::{ParkedEntry, SubscriptionOwner};
+pub use price_list::{PeriodUnit, Tariff};
+pub use terms::{AgreedPrice, CustomerTerms, Discount};

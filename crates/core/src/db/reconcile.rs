@@ -1,0 +1,243 @@
+//! Statements of `reconcile-xray`: what the database says of e-mails and credentials, and retiring one that no row uses.
+//! See [`crate::reconcile`].
+
+mod orphans;
+
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+pub use orphans::{NodeMemory, Orphan};
+
+use super::tx::column;
+use super::{DbError, NewAudit, Tx};
+use crate::ids::{CredentialId, TelegramId, VpnUuid};
+use crate::page::{Listed, Page};
+use crate::reconcile::Standing;
+
+/// Longest e-mail the database takes (`credentials_email_is_plain`).
+const EMAIL_BYTES: usize = 128;
+
+/// An e-mail as the key of a list, in byte order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EmailKey([u8; EMAIL_BYTES]);
+
+impl EmailKey {
+    /// Before all e-mails.
+    pub const BEGINNING: Self = Self([0; EMAIL_BYTES]);
+
+    /// The key of an e-mail. What is longer than any in the database is cut.
+    #[must_use]
+    pub fn of(email: &str) -> Self {
+        let mut key = Self::BEGINNING;
+        for (to, from) in key.0.iter_mut().zip(email.bytes()) {
+            *to = from;
+        }
+        key
+    }
+
+    fn text(&self) -> &str {
+        let length = self.0.iter().position(|byte| *byte == 0).unwrap_or(EMAIL_BYTES);
+        // E-mails of the database are ASCII, so nothing was cut within a character.
+        std::str::from_utf8(&self.0[..length]).unwrap_or_default()
+    }
+}
+
+/// A credential and whether it is in use. Its `Debug` masks the UUID.
+#[derive(Debug, Clone)]
+pub struct CredentialState {
+    /// The row.
+    pub id: CredentialId,
+    /// Whose.
+    pub telegram_id: TelegramId,
+    /// Xray's key of it.
+    pub email: String,
+    /// The secret.
+    pub uuid: VpnUuid,
+    /// Its inbounds are those of this group.
+    pub access_group: String,
+    /// Never [`Standing::Unknown`].
+    pub standing: Standing,
+}
+
+impl Listed for CredentialState {
+    type Key = EmailKey;
+    fn key(&self) -> EmailKey {
+        EmailKey::of(&self.email)
+    }
+}
+
+const LIST_OPEN_CREDENTIALS: &str = "-- list_open_credentials
+SELECT c.id, c.telegram_id, c.email, c.uuid, c.access_group, false AS closed, u.entitled
+FROM (
+    SELECT o.id, o.telegram_id, o.email, o.uuid, o.access_group
+    FROM credentials o
+    WHERE o.closed_at IS NULL AND o.email > $1 AND o.access_group = ANY ($2)
+    ORDER BY o.email
+    LIMIT $3
+) c
+CROSS JOIN LATERAL (
+    SELECT bool_or(s.status = 'active' AND s.expires_at > $4) AS entitled
+    FROM subscriptions s
+    WHERE s.credential_id = c.id
+) u
+ORDER BY c.email";
+
+const CREDENTIALS_BY_EMAIL: &str = "-- credentials_by_email
+SELECT c.id, c.telegram_id, c.email, c.uuid, c.access_group, c.closed_at IS NOT NULL AS closed, u.entitled
+FROM credentials c
+CROSS JOIN LATERAL (
+    SELECT bool_or(s.status = 'active' AND s.expires_at > $2) AS entitled
+    FROM subscriptions s
+    WHERE s.credential_id = c.id
+) u
+WHERE c.email = ANY ($1)";
+
+const CREDENTIALS_BY_ID: &str = "-- credentials_by_id
+SELECT c.id, c.telegram_id, c.email, c.uuid, c.access_group, c.closed_at IS NOT NULL AS closed, u.entitled
+FROM credentials c
+CROSS JOIN LATERAL (
+    SELECT bool_or(s.status = 'active' AND s.expires_at > $2) AS entitled
+    FROM subscriptions s
+    WHERE s.credential_id = c.id
+) u
+WHERE c.id = ANY ($1)";
+
+const OPEN_UUIDS: &str = "-- open_uuids
+SELECT c.uuid FROM credentials c WHERE c.uuid = ANY ($1) AND c.closed_at IS NULL";
+
+const LOCK_OPEN_CREDENTIALS: &str = "-- lock_open_credentials
+SELECT c.id FROM credentials c WHERE c.id = ANY ($1) AND c.closed_at IS NULL FOR UPDATE OF c SKIP LOCKED";
+
+const CREDENTIALS_WITH_ROWS: &str = "-- credentials_with_rows
+SELECT DISTINCT s.credential_id AS id FROM subscriptions s WHERE s.credential_id = ANY ($1)";
+
+const RETIRE_UNUSED: &str = "-- retire_unused
+UPDATE credentials c SET closed_at = $1, retired_at = $1
+WHERE c.id = ANY ($2) AND c.closed_at IS NULL
+RETURNING c.id, c.telegram_id, c.email";
+
+const DATABASE_IDENTITY: &str = "-- database_identity
+SELECT c.system_identifier::text || '/' || current_database() AS identity FROM pg_control_system() c";
+
+impl Tx<'_> {
+    /// Lists open credentials of these groups in byte order of their e-mails, without locks.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_open_credentials(
+        &self,
+        page: &Page<EmailKey>,
+        groups: &[&str],
+    ) -> Result<Vec<CredentialState>, DbError> {
+        let limit = i64::try_from(page.rows).unwrap_or(i64::MAX);
+        let rows = self
+            .query(
+                LIST_OPEN_CREDENTIALS,
+                &[
+                    (&page.after.text(), Type::TEXT),
+                    (&groups, Type::TEXT_ARRAY),
+                    (&limit, Type::INT8),
+                    (/* now */ &self.now(), Type::TIMESTAMPTZ),
+                ],
+            )
+            .await?;
+        rows.iter().map(credential_state).collect()
+    }
+
+    /// The credentials with these e-mails, in any state; an e-mail nobody ever had has none.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn credentials_by_email(&self, emails: &[&str]) -> Result<Vec<CredentialState>, DbError> {
+        let parameters =
+            [(&emails as _, Type::TEXT_ARRAY), (/* now */ &self.now() as _, Type::TIMESTAMPTZ)];
+        let rows = self.query(CREDENTIALS_BY_EMAIL, &parameters).await?;
+        rows.iter().map(credential_state).collect()
+    }
+
+    /// These credentials, in any state.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn credentials_by_id(&self, ids: &[CredentialId]) -> Result<Vec<CredentialState>, DbError> {
+        let parameters = [(&ids as _, Type::INT8_ARRAY), (/* now */ &self.now() as _, Type::TIMESTAMPTZ)];
+        let rows = self.query(CREDENTIALS_BY_ID, &parameters).await?;
+        rows.iter().map(credential_state).collect()
+    }
+
+    /// Which of these UUIDs open credentials have.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn open_uuids(&self, uuids: &[Uuid]) -> Result<Vec<Uuid>, DbError> {
+        let rows = self.query(OPEN_UUIDS, &[(&uuids, Type::UUID_ARRAY)]).await?;
+        rows.iter().map(|row| column(row, "uuid")).collect()
+    }
+
+    /// Closes and retires those of these credentials that are open and used by no row, and answers them. What somebody
+    /// holds is left alone (`FOR UPDATE SKIP LOCKED`). Looks for rows in the statement after the one that locks: its
+    /// snapshot is younger than the locks, so no row attached before them is missed (PROTOCOL "Locks").
+    ///
+    /// # Errors
+    /// The database's; at COMMIT `credentials_close_unused` if an active row uses one after all.
+    pub async fn retire_unused(&self, ids: &[CredentialId]) -> Result<Vec<CredentialId>, DbError> {
+        let locked = self.query(LOCK_OPEN_CREDENTIALS, &[(&ids, Type::INT8_ARRAY)]).await?;
+        let mut unused = locked.iter().map(|row| column(row, "id")).collect::<Result<Vec<CredentialId>, _>>()?;
+        if unused.is_empty() {
+            return Ok(unused);
+        }
+        for row in self.query(CREDENTIALS_WITH_ROWS, &[(&unused, Type::INT8_ARRAY)]).await? {
+            let used: CredentialId = column(&row, "id")?;
+            unused.retain(|id| *id != used);
+        }
+        let rows = self
+            .query(RETIRE_UNUSED, &[(/* now */ &self.now(), Type::TIMESTAMPTZ), (&unused, Type::INT8_ARRAY)])
+            .await?;
+        let audit = rows.iter().map(retirement).collect::<Result<Vec<NewAudit>, _>>()?;
+        self.insert_audit(&audit).await?;
+        Ok(unused)
+    }
+
+    /// Which database this is: identifier of the cluster, and name in it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn database_identity(&self) -> Result<String, DbError> {
+        let row = self.query_opt(DATABASE_IDENTITY, &[]).await?;
+        row.map_or_else(|| Ok(String::new()), |row| column(&row, "identity"))
+    }
+}
+
+fn credential_state(row: &Row) -> Result<CredentialState, DbError> {
+    let closed: bool = column(row, "closed")?;
+    let entitled: Option<bool> = column(row, "entitled")?;
+    let standing = match (closed, entitled) {
+        (true, _) => Standing::Closed,
+        // An aggregate over no rows: none refers to it.
+        (false, None) => Standing::Unused,
+        (false, Some(false)) => Standing::Used,
+        (false, Some(true)) => Standing::Entitled,
+    };
+    Ok(CredentialState {
+        id: column(row, "id")?,
+        telegram_id: column(row, "telegram_id")?,
+        email: column(row, "email")?,
+        uuid: column(row, "uuid")?,
+        access_group: column(row, "access_group")?,
+        standing,
+    })
+}
+
+fn retirement(row: &Row) -> Result<NewAudit, DbError> {
+    let id: CredentialId = column(row, "id")?;
+    let email: String = column(row, "email")?;
+    Ok(NewAudit {
+        action: "retired",
+        telegram_id: Some(column(row, "telegram_id")?),
+        subscription_id: None,
+        before: Some(serde_json::json!({ "credential_id": id.0, "email": email, "state": "open" })),
+        after: Some(serde_json::json!({ "state": "retired" })),
+        reason: Some("open, and used by no row".to_owned()),
+    })
+}

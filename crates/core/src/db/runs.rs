@@ -1,0 +1,61 @@
+//! A row a run: when each program last ran and how it ended.
+
+use serde_json::Value;
+use tokio_postgres::types::Type;
+
+use super::{DbError, Tx};
+
+/// What is known when a run begins; pass and run id are the transaction's.
+#[derive(Debug, Clone, Copy)]
+pub struct RunStart<'a> {
+    /// Version of the program.
+    pub version: &'a str,
+    /// Host it runs on, empty when unknown.
+    pub host: &'a str,
+}
+
+const INSERT_RUN: &str = "-- insert_run
+INSERT INTO runs (run_id, pass, version, host, started_at) VALUES ($1, $2, $3, $4, $5)";
+
+const FINISH_RUN: &str = "-- finish_run
+UPDATE runs SET finished_at = $2, outcome = $3, exit_code = $4, summary = $5 WHERE run_id = $1";
+
+impl Tx<'_> {
+    /// Writes the row of this run.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn start_run(&self, start: RunStart<'_>) -> Result<(), DbError> {
+        self.execute(
+            INSERT_RUN,
+            &[
+                (&self.actor().run_id, Type::UUID),
+                (&self.actor().name, Type::TEXT),
+                (&start.version, Type::TEXT),
+                (&start.host, Type::TEXT),
+                (/* started_at */ &self.now(), Type::TIMESTAMPTZ),
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Writes how this run ended: its outcome (done, partial, refused, stopped, failed), exit code and summary.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn finish_run(&self, outcome: &str, exit_code: i32, summary: &Value) -> Result<(), DbError> {
+        self.execute(
+            FINISH_RUN,
+            &[
+                (&self.actor().run_id, Type::UUID),
+                (/* finished_at */ &self.now(), Type::TIMESTAMPTZ),
+                (&outcome, Type::TEXT),
+                (&exit_code, Type::INT4),
+                (&summary, Type::JSONB),
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+}

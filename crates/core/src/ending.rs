@@ -1,0 +1,298 @@
+//! Ending subscriptions: step 1 of the access protocol, one operation for `expire-fast` and `notify-trials`.
+//!
+//! In one transaction a batch: claim `active` rows past their end with their credentials, set them `expiring`, close
+//! each credential that no other active row uses, and write notice and audit row. A row whose credential another active
+//! row goes on using is `expired` at once and nothing is removed anywhere (a trial over while a paid row lives). No
+//! network is needed; removal comes after the commit and may come at any time later, because nobody can be granted a
+//! closed credential again.
+//!
+//! A row that `renew` will charge (it renews itself, is not parked, the wallet covers the price) is left to it for the
+//! grace; then it ends too. A batch that fails is run again row by row. Ending is never parked: a row that fails is
+//! counted and tried by the next pass.
+//!
+//! **The brake:** when more rows are due at once than allowed, none is ended; a bad UPDATE must not cut off everybody.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::batch::{Piece, run_batch};
+use crate::db::{Database, DbError, DueToEnd, EndKey, Ending, NewAudit, NewNotice, Tx};
+use crate::ids::{CredentialId, SubscriptionId, TelegramId};
+use crate::page::Pages;
+use crate::time::{Deadline, Timestamp, from_micros, micros};
+
+/// So few rows may always end, whatever their share: of three customers one is a third.
+pub const BRAKE_FREE: i64 = 20;
+/// A share of 1.
+const WHOLE: u32 = 1_000_000;
+
+/// When so many rows are due at once that a person must look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Brake {
+    /// Rows at most; none: no limit by number.
+    pub max_ends: Option<u64>,
+    /// Largest share of all active rows, in millionths; speaks above [`BRAKE_FREE`] rows.
+    pub max_share_millionths: u32,
+}
+
+/// What to end and how.
+#[derive(Clone, Copy)]
+pub struct EndSettings<'a> {
+    /// Which rows: `trial`, `payment`, `grant`.
+    pub sources: &'a [&'a str],
+    /// How long past the end a row is left to `renew`.
+    pub grace: Duration,
+    /// Rows a transaction.
+    pub batch_rows: usize,
+    /// The brake.
+    pub brake: Brake,
+    /// Told of every ended row, after its commit (in a dry run, of every row that would end).
+    pub observer: &'a dyn Fn(&Ended),
+}
+
+/// A row that was ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// The row.
+    pub id: SubscriptionId,
+    /// Its user.
+    pub telegram_id: TelegramId,
+    /// Its credential was closed; false: another row goes on using it.
+    pub closed: bool,
+}
+
+/// What became of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Ended(Ended),
+    LeftToRenew,
+    Busy,
+    Failed,
+}
+
+/// What was ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use]
+pub struct EndSummary {
+    /// Rows listed.
+    pub listed: u64,
+    /// Rows ended.
+    pub ended: u64,
+    /// Of these, rows whose access really ends: their credentials were closed.
+    pub closed: u64,
+    /// Rows left to `renew` for the grace.
+    pub left_to_renew: u64,
+    /// Rows somebody else held.
+    pub busy: u64,
+    /// Rows that failed.
+    pub failed: u64,
+    /// Due rows not got to.
+    pub left: u64,
+    /// Since when the oldest row of `left` has been over.
+    pub oldest_due: Duration,
+    /// Notices written.
+    pub notices_written: u64,
+    /// Why the brake refused everything; none: it did not.
+    pub refused: Option<String>,
+    /// The budget ended before the work did.
+    pub cut_short: bool,
+}
+
+/// Ends what is over.
+///
+/// # Errors
+/// The database's, when they are no row's fault; `summary` is true up to there.
+pub async fn end_due(
+    db: &Database,
+    deadline: &Deadline,
+    settings: EndSettings<'_>,
+    summary: &mut EndSummary,
+) -> Result<(), DbError> {
+    summary.refused = braked(db, settings).await?;
+    if summary.refused.is_some() {
+        return count_left(db, settings, summary).await;
+    }
+    let beginning = EndKey { expires_at: from_micros(0).unwrap_or_else(|| db.now()), id: SubscriptionId(0) };
+    let mut pages = Pages::above(beginning, settings.batch_rows);
+    while let Some(page) = pages.next() {
+        if deadline.is_over() {
+            break;
+        }
+        let listed = db.run_tx("list_end_due", async |tx| tx.list_end_due(&page, settings.sources).await).await?;
+        end_page(db, deadline, settings, &listed, summary).await?;
+        pages = page.listed(&listed);
+    }
+    summary.cut_short = deadline.is_over();
+    if summary.cut_short || summary.busy > 0 || summary.failed > 0 {
+        count_left(db, settings, summary).await?;
+    }
+    Ok(())
+}
+
+/// Answers why nothing may be ended, if so. Counting is bounded by what the limits need.
+async fn braked(db: &Database, settings: EndSettings<'_>) -> Result<Option<String>, DbError> {
+    let Brake { max_ends, max_share_millionths: share } = settings.brake;
+    let due_limit = 10_000_000;
+    let (due, _) = db.run_tx("count_end_due", async |tx| tx.count_end_due(settings.sources, due_limit).await).await?;
+    if let Some(most) = max_ends.filter(|most| due.unsigned_abs() > *most) {
+        return Ok(Some(format!("{due} subscriptions are over at once, more than max_ends = {most}")));
+    }
+    if due <= BRAKE_FREE || share >= WHOLE {
+        return Ok(None);
+    }
+    let enough = fewest_active(due, share);
+    let active = db.run_tx("count_active", async |tx| tx.count_active(enough).await).await?;
+    Ok((active < enough).then(|| {
+        let percent = u64::from(share) * 100 / u64::from(WHOLE);
+        format!("{due} of {active} active subscriptions are over at once, more than max_ends_share ({percent} %)")
+    }))
+}
+
+/// The fewest active rows of which `due` are no more than the share: counting can stop there.
+fn fewest_active(due: i64, share_millionths: u32) -> i64 {
+    let share = u128::from(share_millionths.max(1));
+    let enough = (u128::from(due.unsigned_abs()) * u128::from(WHOLE)).div_ceil(share);
+    i64::try_from(enough).unwrap_or(i64::MAX)
+}
+
+async fn end_page(
+    db: &Database,
+    deadline: &Deadline,
+    settings: EndSettings<'_>,
+    listed: &[EndKey],
+    summary: &mut EndSummary,
+) -> Result<(), DbError> {
+    summary.listed += listed.len() as u64;
+    let batch = run_batch(db, deadline, "end", listed, async |tx, keys| end(tx, keys, settings.grace).await).await;
+    for piece in batch.pieces {
+        match piece {
+            Piece::Done((fates, notices_written)) => {
+                for fate in &fates {
+                    if let Fate::Ended(ended) = fate {
+                        (settings.observer)(ended);
+                    }
+                }
+                summary.count(&fates, notices_written);
+            }
+            Piece::Held(_) => summary.count(&[Fate::Busy], 0),
+            Piece::Failed(key, error) => {
+                log::error!(subscription_id = key.id.0, error:% = error; "could not be ended, tried again next pass");
+                summary.count(&[Fate::Failed], 0);
+            }
+        }
+    }
+    batch.error.map_or(Ok(()), Err)
+}
+
+/// One transaction: claim, look whose credential is still used, write.
+async fn end(tx: &Tx<'_>, listed: &[EndKey], grace: Duration) -> Result<(Vec<Fate>, u64), DbError> {
+    let claimed = tx.claim_end_due(listed).await?;
+    let busy = listed.len() - claimed.len();
+    let now = tx.now();
+    let (renewing, ending): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|row| is_left_to_renew(row, now, grace));
+    let ids: Vec<SubscriptionId> = ending.iter().map(|row| row.id).collect();
+    let credentials: Vec<CredentialId> = ending.iter().map(|row| row.credential).collect();
+    let in_use: HashSet<CredentialId> = if ids.is_empty() {
+        HashSet::new()
+    } else {
+        tx.credentials_in_use(&credentials, &ids).await?.into_iter().collect()
+    };
+
+    let endings: Vec<Ending> = ending
+        .iter()
+        .map(|row| Ending {
+            id: row.id,
+            expires_at: row.expires_at,
+            credential_in_use: in_use.contains(&row.credential),
+        })
+        .collect();
+    let closing: Vec<CredentialId> = credentials.into_iter().filter(|id| !in_use.contains(id)).collect();
+    let notices: Vec<NewNotice> =
+        ending.iter().filter(|row| !in_use.contains(&row.credential)).filter_map(notice).collect();
+    let audit: Vec<NewAudit> = ending.iter().map(|row| audit(row, in_use.contains(&row.credential))).collect();
+    let (written, _, notices_written, ()) = futures_util::try_join!(
+        tx.write_endings(&endings),
+        tx.close_credentials(&closing),
+        tx.insert_notices(&notices),
+        tx.insert_audit(&audit),
+    )?;
+    if written != endings.len() as u64 {
+        let what = format!("{} rows were to end, {written} did", endings.len());
+        return Err(DbError::Mismatch { at: "end", what });
+    }
+
+    let mut fates: Vec<Fate> = ending
+        .iter()
+        .map(|row| {
+            let closed = !in_use.contains(&row.credential);
+            Fate::Ended(Ended { id: row.id, telegram_id: row.telegram_id, closed })
+        })
+        .collect();
+    fates.extend(std::iter::repeat_n(Fate::LeftToRenew, renewing.len()));
+    fates.extend(std::iter::repeat_n(Fate::Busy, busy));
+    Ok((fates, notices_written))
+}
+
+/// A last-minute top-up counts: within the grace `renew` still charges a funded row.
+#[must_use]
+pub fn is_left_to_renew(row: &DueToEnd, now: Timestamp, grace: Duration) -> bool {
+    row.renewable && row.expires_at + grace > now
+}
+
+/// "Over", by the kind of right. Nobody who pays is told that his trial is over.
+fn notice(row: &DueToEnd) -> Option<NewNotice> {
+    let kind = match row.source.as_str() {
+        "trial" if row.paid => return None,
+        "trial" => "trial_over",
+        _ => "subscription_over",
+    };
+    Some(NewNotice {
+        telegram_id: row.telegram_id,
+        kind,
+        dedupe_key: format!("{kind}:{}:{}", row.id, micros(row.expires_at)),
+        params: json!({ "tariff": row.tariff, "ended": micros(row.expires_at) }),
+        subscription_id: row.id,
+        useless_after: None,
+        urgent: false,
+    })
+}
+
+fn audit(row: &DueToEnd, credential_in_use: bool) -> NewAudit {
+    let after = if credential_in_use { "expired" } else { "expiring" };
+    NewAudit {
+        action: "ended",
+        telegram_id: Some(row.telegram_id),
+        subscription_id: Some(row.id),
+        before: Some(json!({ "status": "active", "credential_id": row.credential.0 })),
+        after: Some(json!({ "status": after, "source": row.source })),
+        reason: Some(if credential_in_use { "over; another row uses the credential" } else { "over" }.to_owned()),
+    }
+}
+
+async fn count_left(db: &Database, settings: EndSettings<'_>, summary: &mut EndSummary) -> Result<(), DbError> {
+    let (rows, oldest) =
+        db.run_tx("count_end_due", async |tx| tx.count_end_due(settings.sources, 1_000_000).await).await?;
+    summary.left = rows.unsigned_abs().saturating_sub(summary.left_to_renew);
+    summary.oldest_due = oldest.and_then(|end| Duration::try_from(db.now() - end).ok()).unwrap_or_default();
+    summary.cut_short &= summary.left > 0;
+    Ok(())
+}
+
+impl EndSummary {
+    fn count(&mut self, fates: &[Fate], notices_written: u64) {
+        self.notices_written += notices_written;
+        for fate in fates {
+            match fate {
+                Fate::Ended(row) => {
+                    self.ended += 1;
+                    self.closed += u64::from(row.closed);
+                }
+                Fate::LeftToRenew => self.left_to_renew += 1,
+                Fate::Busy => self.busy += 1,
+                Fate::Failed => self.failed += 1,
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! One comparison: the lists first, the database second.
+
+use futures_util::future::try_join_all;
+
+use super::decide::Owners;
+use super::merge::{Comparison, Merge};
+use crate::db::{Database, DbError, EmailKey};
+use crate::page::Pages;
+use crate::ports::{Xray, XrayError};
+use crate::removal::Node;
+use crate::time::Deadline;
+
+/// Credentials read at a time. They are not locked and soon forgotten; smaller pages cost round trips, a million rows
+/// are two hundred of these.
+const PAGE_ROWS: usize = 5_000;
+
+/// Why there is no comparison. Half a one says nothing about anybody, so nothing is given.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The server did not give all its lists.
+    Node(XrayError),
+    /// The database.
+    Database(DbError),
+    /// The time of the pass is over.
+    OutOfTime,
+}
+
+impl From<XrayError> for Trouble {
+    fn from(error: XrayError) -> Self {
+        Self::Node(error)
+    }
+}
+
+impl From<DbError> for Trouble {
+    fn from(error: DbError) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// Lists all inbounds of a node, then reads the database and compares.
+///
+/// # Errors
+/// [`Trouble`].
+pub async fn compare<X: Xray>(
+    db: &Database,
+    deadline: &Deadline,
+    node: &Node<X>,
+    owners: &Owners,
+) -> Result<Comparison, Trouble> {
+    let lists = try_join_all(node.inbounds.iter().map(|inbound| node.xray.list_users(&inbound.tag)));
+    let mut merge = Merge::of(&node.inbounds, owners, lists.await?);
+    let groups: Vec<&str> = node.inbounds.iter().map(|inbound| inbound.group.as_str()).collect();
+    let mut pages = Pages::above(EmailKey::BEGINNING, PAGE_ROWS);
+    while let Some(page) = pages.next() {
+        must_have_time(deadline)?;
+        let rows = db.run_tx("list_open_credentials", async |tx| tx.list_open_credentials(&page, &groups).await);
+        let rows = rows.await?;
+        for row in &rows {
+            merge.take(row);
+        }
+        pages = page.listed(&rows);
+    }
+    let leftovers = merge.end_of_credentials();
+    for from in (0..leftovers).step_by(PAGE_ROWS) {
+        must_have_time(deadline)?;
+        let emails = merge.leftovers(from, PAGE_ROWS);
+        let known = db.run_tx("credentials_by_email", async |tx| tx.credentials_by_email(&emails).await);
+        let known = known.await?;
+        merge.take_leftovers(from, PAGE_ROWS, &known);
+    }
+    Ok(merge.finish())
+}
+
+fn must_have_time(deadline: &Deadline) -> Result<(), Trouble> {
+    if deadline.is_over() { Err(Trouble::OutOfTime) } else { Ok(()) }
+}

@@ -1,0 +1,389 @@
+//! Removal with proof: steps 2 to 4 of the access protocol.
+//!
+//! Each server is worked on by itself, all at once, so that one that is down or hangs holds up no other. One copy at a
+//! time leases a server and goes through the closing credentials not proven gone from it: remove from every inbound of
+//! their group, then **ask**. The answer to a removal is not believed, good or bad; only absence when asked afterwards
+//! is a proof, and it is kept, so that a dead server costs only its own retries. A row is `expired` when its credential
+//! is proven gone from every server that is not retired.
+//!
+//! Only closed credentials are ever removed here, and a closed credential is never granted again. So a removal that
+//! arrives late, twice or after a crash can hurt nobody, and nothing has to be put back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+
+use crate::db::{Closing, ClosingKey, Database, DbError};
+use crate::ids::CredentialId;
+use crate::page::Pages;
+use crate::ports::{InboundTag, Xray, XrayError};
+use crate::time::{Deadline, from_micros};
+
+/// From so many credentials on, an inbound is listed once instead of asked for each.
+const LIST_FROM: usize = 64;
+/// Calls under way at once on one server.
+const IN_FLIGHT: usize = 16;
+/// A copy that dies leaves its server leased for so long.
+const LEASE: Duration = Duration::from_secs(20);
+/// Pause before a leased server is looked at again.
+const LEASED_PAUSE: Duration = Duration::from_millis(200);
+
+/// A server of the settings.
+#[derive(Debug)]
+pub struct Node<X> {
+    /// Its name.
+    pub name: String,
+    /// Its inbounds that serve our users.
+    pub inbounds: Vec<Inbound>,
+    /// Its API.
+    pub xray: X,
+}
+
+/// An inbound of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbound {
+    /// Its tag.
+    pub tag: InboundTag,
+    /// The access group it serves.
+    pub group: String,
+    /// The flow its users need.
+    pub flow: String,
+}
+
+impl<X> Node<X> {
+    /// The inbounds that serve a group.
+    pub fn inbounds_of<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Inbound> {
+        self.inbounds.iter().filter(move |inbound| inbound.group == group)
+    }
+}
+
+/// What one server's part of the pass did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeSummary {
+    /// Its name.
+    pub name: String,
+    /// It answered; false: it failed, or was left alone after earlier failures.
+    pub reachable: bool,
+    /// Users taken off, an inbound counted each.
+    pub removed: u64,
+    /// Credentials proven gone.
+    pub proven: u64,
+    /// Credentials asked for and still there.
+    pub still_there: u64,
+    /// Why it was given up.
+    pub error: Option<String>,
+}
+
+/// What was removed and proven.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use]
+pub struct RemovalSummary {
+    /// A part a server.
+    pub nodes: Vec<NodeSummary>,
+    /// Rows expired.
+    pub expired: u64,
+    /// Whole seconds from end to proof → rows.
+    pub end_to_proof: BTreeMap<u64, u64>,
+    /// The budget ended before the work did.
+    pub cut_short: bool,
+}
+
+impl RemovalSummary {
+    /// The smallest number of seconds within which `percent` of the proofs came.
+    #[must_use]
+    pub fn within(&self, percent: u64) -> u64 {
+        let rows: u64 = self.end_to_proof.values().sum();
+        let wanted = (rows * percent).div_ceil(100);
+        let mut seen = 0;
+        for (seconds, rows) in &self.end_to_proof {
+            seen += rows;
+            if seen >= wanted {
+                return *seconds;
+            }
+        }
+        0
+    }
+
+    fn merge(&mut self, part: Part) {
+        self.expired += part.expired.values().sum::<u64>();
+        for (seconds, rows) in part.expired {
+            *self.end_to_proof.entry(seconds).or_default() += rows;
+        }
+        self.cut_short |= part.cut_short;
+        self.nodes.push(part.node);
+    }
+}
+
+/// One server's part while it is under way.
+#[derive(Default)]
+struct Part {
+    node: NodeSummary,
+    expired: BTreeMap<u64, u64>,
+    cut_short: bool,
+}
+
+/// Told of credentials just proven gone from a server: for sessions that live on there.
+#[allow(async_fn_in_trait, reason = "everything runs on one thread")]
+pub trait AfterRemoval<X> {
+    /// Called with no connection held, before the proofs are recorded; must keep its own deadline.
+    async fn removed(&self, node: &Node<X>, credentials: &[Closing]);
+}
+
+/// Removes closing credentials from all servers, proves it and confirms.
+///
+/// # Errors
+/// The database's. A server's trouble is in its part of the summary.
+pub async fn remove_closing<X: Xray, A: AfterRemoval<X>>(
+    db: &Database,
+    deadline: &Deadline,
+    nodes: &[Node<X>],
+    batch_rows: usize,
+    after: &A,
+    summary: &mut RemovalSummary,
+) -> Result<(), DbError> {
+    let pass = Pass { db, deadline, batch_rows, after };
+    let mut parts = nodes.iter().map(|node| pass.work_on(node)).collect::<stream::FuturesUnordered<_>>();
+    let mut first_error = None;
+    while let Some((part, outcome)) = parts.next().await {
+        summary.merge(part);
+        if let Err(error) = outcome {
+            first_error.get_or_insert(error);
+        }
+    }
+    if let Some(error) = first_error {
+        return Err(error);
+    }
+    pass.confirm_rest(summary).await
+}
+
+struct Pass<'a, A> {
+    db: &'a Database,
+    deadline: &'a Deadline,
+    batch_rows: usize,
+    after: &'a A,
+}
+
+impl<A> Pass<'_, A> {
+    async fn work_on<X: Xray>(&self, node: &Node<X>) -> (Part, Result<(), DbError>)
+    where
+        A: AfterRemoval<X>,
+    {
+        let mut part =
+            Part { node: NodeSummary { name: node.name.clone(), ..NodeSummary::default() }, ..Part::default() };
+        let outcome = match self.prove_unserved(node, &mut part).await {
+            Ok(()) => self.sweep_leased(node, &mut part).await,
+            failed => failed,
+        };
+        (part, outcome)
+    }
+
+    /// A credential of a group that a server does not serve was never put there: nothing to ask, also when it is down.
+    async fn prove_unserved<X>(&self, node: &Node<X>, part: &mut Part) -> Result<(), DbError> {
+        let mut pages = self.pages(self.batch_rows);
+        while let Some(page) = pages.next().filter(|_| !self.deadline.is_over()) {
+            let closing = self.db.run_tx("list_closing", async |tx| tx.list_closing(&page, &node.name).await).await?;
+            let unserved = closing.iter().filter(|closing| node.inbounds_of(&closing.access_group).next().is_none());
+            let ids: Vec<CredentialId> = unserved.map(|closing| closing.key.id).collect();
+            self.keep_proofs(node, &ids, part).await?;
+            pages = page.listed(&closing);
+        }
+        Ok(())
+    }
+
+    /// Sweeps the server under its lease until nothing is closing on it that was not there at the last sweep.
+    async fn sweep_leased<X: Xray>(&self, node: &Node<X>, part: &mut Part) -> Result<(), DbError>
+    where
+        A: AfterRemoval<X>,
+    {
+        let name = &node.name;
+        loop {
+            if self.deadline.is_over() {
+                part.cut_short = true;
+                return Ok(());
+            }
+            if self.first_page(node).await?.is_empty() {
+                part.node.reachable = part.node.error.is_none();
+                return Ok(());
+            }
+            if self.db.run_tx("lease_node", async |tx| tx.lease_node(name, tx.now() + LEASE).await).await? {
+                break;
+            }
+            let row = self.db.run_tx("list_nodes", async |tx| tx.list_nodes().await).await?;
+            if row.iter().any(|row| row.name == *name && (row.retired_at.is_some() || row.next_try_at.is_some())) {
+                part.node.error = Some("left alone after failed contacts, or retired".to_owned());
+                return Ok(());
+            }
+            // Another copy is at it. When it has finished, its proofs leave us an empty page.
+            tokio::time::sleep(LEASED_PAUSE).await;
+        }
+        let swept = self.sweep(node, part).await;
+        let failed = part.node.error.is_some();
+        let released = self
+            .db
+            .run_tx("release_node", async |tx| {
+                let failures =
+                    tx.list_nodes().await?.into_iter().find(|row| row.name == *name).map_or(0, |row| row.failures);
+                tx.release_node(name, failed.then(|| tx.now() + backoff(failures))).await
+            })
+            .await;
+        swept?;
+        released
+    }
+
+    async fn first_page<X>(&self, node: &Node<X>) -> Result<Vec<Closing>, DbError> {
+        let Some(page) = self.pages(1).next() else { return Ok(Vec::new()) };
+        self.db.run_tx("list_closing", async |tx| tx.list_closing(&page, &node.name).await).await
+    }
+
+    fn pages(&self, rows: usize) -> Pages<ClosingKey> {
+        let beginning = ClosingKey { closed_at: from_micros(0).unwrap_or_else(|| self.db.now()), id: CredentialId(0) };
+        Pages::above(beginning, rows)
+    }
+
+    async fn sweep<X: Xray>(&self, node: &Node<X>, part: &mut Part) -> Result<(), DbError>
+    where
+        A: AfterRemoval<X>,
+    {
+        let mut pages = self.pages(self.batch_rows);
+        while let Some(page) = pages.next() {
+            if self.deadline.is_over() {
+                part.cut_short = true;
+                break;
+            }
+            let closing = self
+                .db
+                .run_tx("list_closing", async |tx| {
+                    tx.keep_node(&node.name, tx.now() + LEASE).await?;
+                    tx.list_closing(&page, &node.name).await
+                })
+                .await?;
+            let gone = match self.remove_and_ask(node, &closing, part).await {
+                Ok(gone) => gone,
+                Err(error) => {
+                    log::warn!(node = node.name.as_str(), error:% = error; "a node cannot be worked on");
+                    part.node.error = Some(error.to_string());
+                    part.node.reachable = false;
+                    break;
+                }
+            };
+            part.node.reachable = true;
+            part.node.still_there += (closing.len() - gone.len()) as u64;
+            self.after.removed(node, &gone).await;
+            let ids: Vec<CredentialId> = gone.iter().map(|credential| credential.key.id).collect();
+            self.keep_proofs(node, &ids, part).await?;
+            pages = page.listed(&closing);
+        }
+        Ok(())
+    }
+
+    async fn keep_proofs<X>(&self, node: &Node<X>, ids: &[CredentialId], part: &mut Part) -> Result<(), DbError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        part.node.proven += self.db.run_tx("record_proofs", async |tx| tx.record_proofs(&node.name, ids).await).await?;
+        self.confirm(ids, &mut part.expired).await
+    }
+
+    /// Removes credentials from the inbounds of their group, then asks which are gone from all of them.
+    async fn remove_and_ask<X: Xray>(
+        &self,
+        node: &Node<X>,
+        closing: &[Closing],
+        part: &mut Part,
+    ) -> Result<Vec<Closing>, XrayError> {
+        let places: Vec<(&Closing, &InboundTag)> = closing
+            .iter()
+            .flat_map(|credential| {
+                node.inbounds_of(&credential.access_group).map(move |inbound| (credential, &inbound.tag))
+            })
+            .collect();
+        // The first call alone: a server that is down costs one deadline, not one for each user.
+        let (first, rest) = places.split_at(places.len().min(1));
+        for batch in [first, rest] {
+            let mut calls = stream::iter(batch)
+                .map(|(credential, tag)| node.xray.remove_user(tag, &credential.email))
+                .buffer_unordered(IN_FLIGHT);
+            while let Some(answer) = calls.next().await {
+                match answer {
+                    Ok(crate::ports::Removal::Removed) => part.node.removed += 1,
+                    Ok(crate::ports::Removal::WasAbsent) => {}
+                    // Done or not: the question that follows tells.
+                    Err(XrayError::Unknown { .. }) if batch.len() > 1 => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let still_there = self.still_there(node, &places).await?;
+        Ok(closing.iter().filter(|credential| !still_there.contains(&credential.key.id)).cloned().collect())
+    }
+
+    async fn still_there<X: Xray>(
+        &self,
+        node: &Node<X>,
+        places: &[(&Closing, &InboundTag)],
+    ) -> Result<std::collections::HashSet<CredentialId>, XrayError> {
+        let mut there = std::collections::HashSet::new();
+        for inbound in &node.inbounds {
+            let here: Vec<&Closing> =
+                places.iter().filter(|(_, tag)| **tag == inbound.tag).map(|(credential, _)| *credential).collect();
+            if here.len() >= LIST_FROM {
+                let list = node.xray.list_users(&inbound.tag).await?;
+                there.extend(here.iter().filter(|c| list.find(&c.email).is_some()).map(|c| c.key.id));
+                continue;
+            }
+            let mut asked = stream::iter(here)
+                .map(async |credential| {
+                    node.xray.find_user(&inbound.tag, &credential.email).await.map(|user| (credential.key.id, user))
+                })
+                .buffer_unordered(IN_FLIGHT);
+            while let Some(answer) = asked.next().await {
+                if let (id, Some(_)) = answer? {
+                    there.insert(id);
+                }
+            }
+        }
+        Ok(there)
+    }
+
+    async fn confirm(&self, ids: &[CredentialId], expired: &mut BTreeMap<u64, u64>) -> Result<(), DbError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let rows = self.db.run_tx("confirm_removals", async |tx| tx.confirm_removals(ids).await).await?;
+        for row in rows {
+            log::info!(subscription_id = row.id.0; "expired: proven gone from every server");
+            let seconds = row.ended_at.map_or(0, |ended| (self.db.now() - ended).whole_seconds().max(0).unsigned_abs());
+            *expired.entry(seconds).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// Confirms what no server's part came by: proven earlier, and the last missing server was retired since.
+    async fn confirm_rest(&self, summary: &mut RemovalSummary) -> Result<(), DbError> {
+        let mut pages = self.pages(self.batch_rows);
+        let mut expired = BTreeMap::new();
+        while let Some(page) = pages.next() {
+            if self.deadline.is_over() {
+                summary.cut_short = true;
+                break;
+            }
+            // No server has the empty name: all closing credentials are listed.
+            let closing = self.db.run_tx("list_closing", async |tx| tx.list_closing(&page, "").await).await?;
+            let ids: Vec<CredentialId> = closing.iter().map(|credential| credential.key.id).collect();
+            self.confirm(&ids, &mut expired).await?;
+            pages = page.listed(&closing);
+        }
+        for (seconds, rows) in expired {
+            summary.expired += rows;
+            *summary.end_to_proof.entry(seconds).or_default() += rows;
+        }
+        Ok(())
+    }
+}
+
+/// 30 s, doubled with each failed contact up to a quarter of an hour.
+fn backoff(failures: i32) -> Duration {
+    let doublings = u32::try_from(failures.clamp(0, 5)).unwrap_or(0);
+    Duration::from_secs(30 << doublings).min(Duration::from_secs(900))
+}

@@ -1,0 +1,53 @@
+//! The migrations, in order, and the checks that `admin verify` runs. A test compares both lists with the folders.
+
+/// One forward step of the schema.
+#[derive(Debug, Clone, Copy)]
+pub struct Migration {
+    /// Number, from 1 without gaps.
+    pub version: u32,
+    /// Name without the number.
+    pub name: &'static str,
+    /// The SQL, run in one transaction.
+    pub sql: &'static str,
+}
+
+macro_rules! migrations {
+    ($($version:literal $name:literal,)*) => {
+        &[$(Migration {
+            version: $version,
+            name: $name,
+            sql: include_str!(concat!("../../../sql/migrations/000", $version, "_", $name, ".sql")),
+        },)*]
+    };
+}
+
+/// All migrations, oldest first.
+pub const MIGRATIONS: &[Migration] = migrations![
+    1 "users_and_tariffs",
+    2 "access",
+    3 "ledger",
+    4 "payments",
+    5 "passes",
+    6 "bot_functions",
+];
+
+/// The schema this program was built for.
+pub const VERSION: u32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+
+/// The table in which the migration runner keeps what was applied.
+pub const HISTORY_TABLE: &str = "refinery_schema_history";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_the_folder() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sql/migrations");
+        let mut files: Vec<String> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        files.sort();
+        let listed: Vec<String> = MIGRATIONS.iter().map(|m| format!("{:04}_{}.sql", m.version, m.name)).collect();
+        assert_eq!(files, listed);
+    }
+}

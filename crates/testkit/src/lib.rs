@@ -1,0 +1,14 @@
+//! What tests, benchmarks and the demo stand on: a throw-away PostgreSQL cluster ([`Cluster`]) and, on it, a
+//! migrated database for each test ([`db_test`]).
+//!
+//! A dev-dependency only: none of the passes may use it.
+
+pub mod builders;
+pub mod cluster;
+pub mod db;
+pub mod fake_telegram;
+pub mod fake_xray;
+pub mod real_xray;
+
+pub use cluster::{Cluster, ClusterError, ClusterOptions};
+pub use db::{TestDb, check_invariants, db_test, db_test_unchecked};
