@@ -1,0 +1,94 @@
+//! `renew`: charges due subscriptions from their wallets and extends them. One pass, then exit.
+
+use std::cell::RefCell;
+use std::process::ExitCode;
+
+use clap::Parser;
+use perennial_boot::{Config, Context, Notices, RenewSection, Report, SettingError, Span};
+use perennial_core::db::RenewalBounds;
+use renew::{Outcome, RenewPass, Settings, Summary};
+
+/// Failed tries after which a row is parked.
+const MAX_TRIES: i32 = 3;
+
+/// Charge due subscriptions from their wallets and extend them
+#[derive(Debug, Parser)]
+#[command(name = "renew", version)]
+struct Flags {
+    #[command(flatten)]
+    common: perennial_boot::Options,
+
+    /// Charge this long before the end [default: 6h]
+    #[arg(long, value_name = "SPAN")]
+    window: Option<Span>,
+
+    /// Still charge a funded subscription this long past its end [default: 15m]
+    #[arg(long, value_name = "SPAN")]
+    grace: Option<Span>,
+}
+
+fn main() -> ExitCode {
+    let options: Flags = perennial_boot::parse();
+    let flags = RenewSection { window: options.window, grace: options.grace, ..RenewSection::default() };
+    perennial_boot::run("renew", &options.common, |config| bounds(flags, config), pass)
+}
+
+fn bounds(flags: RenewSection, config: &Config) -> Result<RenewalBounds, SettingError> {
+    let section = flags.or(&config.renew);
+    section.check()?;
+    Ok(RenewalBounds { window: section.window().duration(), grace: section.grace().duration() })
+}
+
+async fn pass(ctx: Context<RenewalBounds>) -> anyhow::Result<Report> {
+    let settings =
+        Settings { bounds: ctx.settings, batch_rows: ctx.batch_rows, workers: ctx.workers, max_tries: MAX_TRIES };
+    // Kept row by row: should the pass be stopped hard, the summary still says what was committed.
+    let so_far = RefCell::new(Summary::default());
+    let observer = |outcome: &Outcome| {
+        ctx.progress.advance(1);
+        so_far.borrow_mut().count(outcome);
+        ctx.interim.keep(&report(&so_far.borrow()));
+        if ctx.plan.is_shown() {
+            ctx.plan.line(plan_line(outcome));
+        }
+    };
+    let mut summary = Summary::default();
+    let pass = RenewPass { db: &ctx.db, deadline: &ctx.deadline, settings, observer: &observer };
+    let outcome = pass.run(&mut summary).await;
+    ctx.interim.keep(&report(&summary));
+    outcome?;
+    Ok(report(&summary))
+}
+
+fn report(summary: &Summary) -> Report {
+    Report {
+        counts: vec![
+            ("listed", summary.listed),
+            ("renewed", summary.renewed),
+            ("short", summary.short),
+            ("parked", summary.parked),
+            ("busy", summary.busy),
+            ("failed", summary.failed),
+            ("left", summary.left),
+        ],
+        charged: Some(summary.charged),
+        oldest_due_seconds: summary.oldest_due.as_secs(),
+        notices: Notices { written: summary.notices_written, waiting: summary.notices_waiting, ..Notices::default() },
+        cut_short: summary.cut_short,
+        ..Report::empty("renew")
+    }
+}
+
+fn plan_line(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Renewed { id, telegram_id, amount, until } => {
+            format!("renew subscription {id} of user {telegram_id} for {amount} kopecks until {until}")
+        }
+        Outcome::Short { id, telegram_id, missing } => {
+            format!("leave subscription {id} of user {telegram_id}: {missing} kopecks are missing")
+        }
+        Outcome::Parked { id, reason } => format!("park subscription {id}: {reason}"),
+        Outcome::Failed { id, reason, .. } => format!("fail on subscription {id}: {reason}"),
+        Outcome::Busy(key) => format!("skip subscription {}: held by somebody else", key.id),
+    }
+}

@@ -1,0 +1,49 @@
+//! `--check-config`: what is in force, secrets masked. Nothing is written and nobody connected to.
+
+use std::fmt::Debug;
+use std::io::Write;
+
+use crate::exit::Exit;
+use crate::in_force::InForce;
+use crate::options::Output;
+
+/// Prints what is in force to standard output.
+pub(crate) fn print(pass: &str, in_force: &InForce, settings: &impl Debug) -> Exit {
+    let text = match in_force.output() {
+        Output::Text => text(pass, in_force, settings),
+        Output::Json => json(pass, in_force, settings),
+    };
+    if let Err(error) = std::io::stdout().write_all(text.as_bytes()) {
+        log::warn!("standard output cannot be written to: {error}");
+    }
+    Exit::Done
+}
+
+fn text(pass: &str, in_force: &InForce, settings: &impl Debug) -> String {
+    let mut text = format!("{pass}: the configuration can be used\n");
+    for [name, value, from] in in_force.entries() {
+        let from = if from.is_empty() { String::new() } else { format!("  ({from})") };
+        text.push_str(&format!("  {name:<12}  {value}{from}\n"));
+    }
+    text.push_str(&format!("  {:<12}  {settings:?}\n", "pass"));
+    text
+}
+
+fn json(pass: &str, in_force: &InForce, settings: &impl Debug) -> String {
+    let entries: serde_json::Map<String, serde_json::Value> = in_force
+        .entries()
+        .into_iter()
+        .map(|[name, value, from]| (name, [("value", value), ("from", from)]))
+        .map(|(name, members)| {
+            let members = members.into_iter().map(|(key, text)| (key.to_owned(), text.into())).collect();
+            (name, serde_json::Value::Object(members))
+        })
+        .collect();
+    let object = serde_json::json!({
+        "pass": pass,
+        "check_config": "done",
+        "in_force": entries,
+        "pass_settings": format!("{settings:?}"),
+    });
+    format!("{object}\n")
+}

@@ -1,0 +1,84 @@
+//! What every main of Perennial shares: flags and settings, logs, the way to the database, the checks before a pass may
+//! act on it, signals and time budget, and after it summary, metrics, heartbeat and exit code.
+//!
+//! A pass's main is [`parse`] and [`run()`]:
+//!
+//! ```no_run
+//! use perennial_boot::{Context, Report, Span};
+//!
+//! /// Charge due subscriptions from their wallets and extend them
+//! #[derive(Debug, clap::Parser)]
+//! #[command(version)]
+//! struct Options {
+//!     #[command(flatten)]
+//!     common: perennial_boot::Options,
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     let options: Options = perennial_boot::parse();
+//!     let window = |config: &perennial_boot::Config| Ok(config.renew.window());
+//!     perennial_boot::run("renew", &options.common, window, async |ctx: Context<Span>| {
+//!         // Batches while `ctx.deadline` is not over, `ctx.interim.keep(&report)` after each.
+//!         Ok(Report { cut_short: ctx.deadline.is_over(), ..Report::empty("renew") })
+//!     })
+//! }
+//! ```
+//!
+//! A program that makes no pass (`admin`) takes the parts: [`BaseOptions`],
+//! [`Config::load`], [`start_logs`], [`Connection`], [`judge_schema`], [`judge_installation`], [`Exit`].
+//!
+//! Nothing here decides about money or access, and nothing here can keep a pass from ending: whatever cannot be told
+//! (heartbeat, metrics, standard output gone) is one warning.
+
+mod check_config;
+mod closing;
+mod config;
+mod context;
+mod database;
+mod ending;
+mod exit;
+mod in_force;
+mod limits;
+mod logs;
+mod metrics;
+mod options;
+mod ping;
+mod plan;
+mod progress;
+mod report;
+mod run;
+mod setting;
+mod share;
+mod signals;
+mod span;
+mod startup;
+mod summary;
+mod xray_options;
+
+pub use config::{
+    Config, DEFAULT_FILE, DatabaseSection, ExpireSection, Inbound, Missing, Node, QuietHours, ReconcileSection,
+    RenewSection, StageMoment, TelegramSection, TextsSection, TrialStage, TrialsSection,
+};
+pub use context::{Context, Interim};
+pub use database::{Connection, public_tls};
+pub use exit::Exit;
+pub use logs::{Origin, start as start_logs};
+pub use options::{BaseOptions, LogFormat, Options, Output, parse, parse_from};
+pub use plan::Plan;
+pub use progress::Progress;
+pub use report::{Books, EndToProof, Notices, Report};
+pub use run::run;
+pub use setting::SettingError;
+pub use share::{Share, ShareError};
+pub use span::{Span, SpanError};
+pub use startup::{judge_installation, judge_schema};
+pub use xray_options::{NodeArgument, XrayOptions};
+
+/// Version of all programs: they are built and released together.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Revision they were built from, where the build says (`PERENNIAL_REVISION`).
+pub const REVISION: &str = match option_env!("PERENNIAL_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};

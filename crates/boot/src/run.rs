@@ -1,0 +1,207 @@
+//! The frame around a pass, from the first flag to the exit code.
+
+use std::any::Any;
+use std::cell::OnceCell;
+use std::fmt::Debug;
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use perennial_core::db::{Actor, Database, DatabaseOptions, RunStart};
+use perennial_core::ids::RunId;
+use perennial_core::time::{Clock, DatabaseClock, Deadline};
+use tokio::time::sleep;
+
+use crate::check_config;
+use crate::closing::{Listeners, Run};
+use crate::config::Config;
+use crate::context::{Context, Interim};
+use crate::ending::{Ending, Raced};
+use crate::exit::Exit;
+use crate::in_force::InForce;
+use crate::logs::{self, Origin};
+use crate::options::Options;
+use crate::ping::Ping;
+use crate::plan::Plan;
+use crate::progress::Progress;
+use crate::report::Report;
+use crate::setting::SettingError;
+use crate::signals::Signals;
+use crate::startup;
+
+/// How long the work in hand may go on after the budget is over or a stop was asked for. A little more than the
+/// repository gives a transaction, so that it can still say itself what took so long.
+const OVERTIME: Duration = Duration::from_millis(3_250);
+/// A program is gone, all reporting included, so long after its budget.
+const GRACE: Duration = Duration::from_millis(4_900);
+
+/// Runs one pass and gives its exit code: settings, logs, database, checks, signals and budget before and around it,
+/// summary, run row, metrics and heartbeat after it, on every way out.
+///
+/// `settings` turns the file's sections (and the main's own flags) into what the pass needs; `--check-config` shows it
+/// and ends there. Its `Debug` must not show secrets. `body` is the pass; an error of its is told apart by type ([`Exit::of_error`]).
+pub fn run<S: Debug>(
+    pass: &'static str,
+    options: &Options,
+    settings: impl FnOnce(&Config) -> Result<S, SettingError>,
+    body: impl AsyncFnOnce(Context<S>) -> anyhow::Result<Report>,
+) -> ExitCode {
+    let mut run = Run {
+        pass,
+        run_id: RunId::new(),
+        began: Instant::now(),
+        // What the flags say, until the file is known to be right.
+        dry_run: options.dry_run,
+        output: options.base.output.unwrap_or_default(),
+    };
+    let prepared = InForce::load(pass, options)
+        .and_then(|in_force| settings(&in_force.config).map(|settings| (in_force, settings)));
+    let log_format = match &prepared {
+        Ok((in_force, _)) => in_force.log_format(),
+        Err(_) => options.base.log_format.unwrap_or_default(),
+    };
+    logs::start(Origin { program: pass, run_id: run.run_id }, &options.base, log_format);
+    let (in_force, settings) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => return refuse(&run, Exit::Configuration, error.to_string()).into(),
+    };
+    run.dry_run = in_force.is_dry_run();
+    run.output = in_force.output();
+    if options.check_config {
+        return check_config::print(pass, &in_force, &settings).into();
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&run, Exit::Unforeseen, format!("the runtime does not start: {error}")).into(),
+    };
+    let progress = Progress::new(pass, run.output, options.base.quiet > 0);
+    let exit = runtime.block_on(conduct(&run, &in_force, progress, settings, body));
+    // A name lookup that hangs in a thread of its own must not hold up the exit.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".to_owned())
+}
+
+fn refuse(run: &Run, exit: Exit, error: String) -> Exit {
+    run.close_early(&Ending { exit, report: Report::empty(run.pass), error: Some(error) });
+    exit
+}
+
+/// A run whose row stands in the database.
+struct OnRecord {
+    db: Database,
+    warnings: Vec<String>,
+}
+
+async fn conduct<S: Debug>(
+    run: &Run,
+    in_force: &InForce,
+    progress: Progress,
+    settings: S,
+    body: impl AsyncFnOnce(Context<S>) -> anyhow::Result<Report>,
+) -> Exit {
+    let deadline = Deadline::after(in_force.budget());
+    let last_moment = Instant::now() + in_force.budget() + GRACE;
+    let clock = Arc::new(DatabaseClock::new());
+    let plan = if run.dry_run { Plan::shown(run.output) } else { Plan::ignored() };
+    let interim = Interim::default();
+    log_start(run, in_force, &settings);
+    // A dry run has no effect, also not on who watches over the real ones.
+    let ping = in_force.ping_url().filter(|_| !run.dry_run).and_then(Ping::start);
+
+    let on_record = OnceCell::new();
+    let passage = async {
+        let on_record = check_in(run, in_force, clock.clone(), &deadline, &on_record).await?;
+        let db = on_record.db.clone();
+        body(Context {
+            batch_rows: in_force.batch_rows(),
+            workers: in_force.workers(),
+            progress: progress.clone(),
+            plan: plan.clone(),
+            output: run.output,
+            interim: interim.clone(),
+            ..Context::new(db, deadline.clone(), clock.clone(), run.run_id, settings)
+        })
+        .await
+    };
+    let raced = race(passage, &deadline).await;
+    progress.clear();
+
+    let mut ending = Ending::of(raced, &deadline, || interim.take().unwrap_or_else(|| Report::empty(run.pass)));
+    let mut row = None;
+    if let Some(OnRecord { db, warnings }) = on_record.get() {
+        ending.report.warnings.splice(0..0, warnings.iter().cloned());
+        row = (!run.dry_run).then_some(db);
+    }
+    let metrics_file = in_force.metrics_file();
+    run.close(&ending, Listeners { clock: &*clock, plan: &plan, row, metrics_file, ping, last_moment }).await;
+    ending.exit
+}
+
+/// Opens the pool and lets the database say whether this program may act on it.
+async fn check_in<'a>(
+    run: &Run,
+    in_force: &InForce,
+    clock: Arc<dyn Clock>,
+    deadline: &Deadline,
+    on_record: &'a OnceCell<OnRecord>,
+) -> anyhow::Result<&'a OnRecord> {
+    let options = DatabaseOptions {
+        pool_size: in_force.pool_size(),
+        dry_run: run.dry_run,
+        ..DatabaseOptions::of(Actor { name: run.pass, run_id: run.run_id })
+    };
+    let db = in_force.connection.open(options, clock, deadline.clone())?;
+    let start = RunStart { version: crate::VERSION, host: &startup::host_name() };
+    let warnings = startup::check_in(&db, &in_force.config.owner_prefix, start).await?;
+    for warning in &warnings {
+        log::warn!("{warning}");
+    }
+    Ok(on_record.get_or_init(|| OnRecord { db, warnings }))
+}
+
+/// The pass against the clock and the operator.
+async fn race(passage: impl Future<Output = anyhow::Result<Report>>, deadline: &Deadline) -> Raced {
+    let signals = match Signals::listen(deadline.clone()) {
+        Ok(signals) => signals,
+        Err(error) => return Raced::Ended(Err(error.into())),
+    };
+    let mut to_quit = signals.clone();
+    tokio::select! {
+        biased;
+        ended = AssertUnwindSafe(passage).catch_unwind() => match ended {
+            Ok(outcome) => Raced::Ended(outcome),
+            Err(payload) => Raced::Panicked(panic_message(&*payload)),
+        },
+        signal = to_quit.quit_asked() => Raced::Quit(signal),
+        () = overtime_over(signals, deadline) => Raced::Overrun,
+    }
+}
+
+async fn overtime_over(mut signals: Signals, deadline: &Deadline) {
+    tokio::select! {
+        () = signals.stop_asked() => {}
+        () = sleep(deadline.remaining()) => {}
+    }
+    sleep(OVERTIME).await;
+}
+
+fn log_start(run: &Run, in_force: &InForce, settings: &impl Debug) {
+    let common: Vec<String> = in_force.entries().iter().map(|[name, value, _]| format!("{name} {value}")).collect();
+    log::info!(
+        version = crate::VERSION,
+        revision = crate::REVISION,
+        run_id:% = run.run_id;
+        "{} begins{}: {}; {settings:?}", run.pass, if run.dry_run { " a dry run" } else { "" }, common.join(", ")
+    );
+}
+
+#[cfg(test)]
+mod tests;

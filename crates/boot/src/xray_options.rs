@@ -1,0 +1,108 @@
+//! The Xray servers of a program that talks to them: from flags, else from the settings file.
+
+use std::str::FromStr;
+
+use clap::Args;
+use perennial_core::ports::InboundTag;
+use perennial_core::removal;
+use perennial_xray::{NodeSettings, XrayNode};
+
+use crate::config::{self, Config, Inbound, Node};
+use crate::setting::SettingError;
+
+/// Flags of programs that talk to Xray; flatten them into the main's own.
+#[derive(Debug, Clone, Default, Args)]
+pub struct XrayOptions {
+    /// Use this Xray server instead of those in the settings file; repeatable, in the variable separated by blanks
+    #[arg(
+        long = "xray",
+        value_name = "NAME=ADDRESS#TAG[:GROUP][,TAG…]",
+        env = "PERENNIAL_XRAY",
+        value_delimiter = ' '
+    )]
+    pub xray: Vec<NodeArgument>,
+}
+
+/// A node as a flag writes it: `de1=http://10.0.0.5:10085#vless-in:basic,vless-plus:plus`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeArgument(Node);
+
+impl FromStr for NodeArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = "write NAME=ADDRESS#TAG[:GROUP][,TAG…], such as de1=http://10.0.0.5:10085#vless-in:basic";
+        let (name, rest) = text.split_once('=').ok_or_else(|| format!("no NAME=: {wanted}"))?;
+        let (api, tags) = rest.rsplit_once('#').ok_or_else(|| format!("no #TAG: {wanted}"))?;
+        let inbounds = tags
+            .split(',')
+            .map(|tag| {
+                let (tag, group) = tag.split_once(':').unwrap_or((tag, "basic"));
+                Inbound { tag: tag.to_owned(), group: group.to_owned(), flow: String::new() }
+            })
+            .collect();
+        Ok(Self(Node { name: name.to_owned(), api: api.to_owned(), ca_file: None, inbounds }))
+    }
+}
+
+impl XrayOptions {
+    /// The nodes of the flags; without any, those of the settings file.
+    ///
+    /// # Errors
+    /// A node of the flags cannot be one.
+    pub fn nodes(&self, config: &Config) -> Result<Vec<Node>, SettingError> {
+        if self.xray.is_empty() {
+            return Ok(config.nodes.clone());
+        }
+        let nodes: Vec<Node> = self.xray.iter().map(|argument| argument.0.clone()).collect();
+        config::check_nodes("--xray", &nodes)?;
+        Ok(nodes)
+    }
+
+    /// The same with a client each, which connects at its first call.
+    ///
+    /// # Errors
+    /// A node cannot be one, or its CA file cannot be used.
+    pub fn clients(&self, config: &Config) -> Result<Vec<removal::Node<XrayNode>>, SettingError> {
+        self.nodes(config)?.into_iter().map(client).collect()
+    }
+}
+
+fn client(node: Node) -> Result<removal::Node<XrayNode>, SettingError> {
+    let settings = NodeSettings { ca_file: node.ca_file, ..NodeSettings::new(&node.name, &node.api) };
+    let xray = XrayNode::connect(settings).map_err(|error| {
+        SettingError::new("node.api", &node.api, error.to_string(), "correct the address or the CA file")
+    })?;
+    let inbound = |Inbound { tag, group, flow }| removal::Inbound { tag: InboundTag(tag), group, flow };
+    Ok(removal::Node { name: node.name, inbounds: node.inbounds.into_iter().map(inbound).collect(), xray })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(arguments: &[&str]) -> XrayOptions {
+        XrayOptions { xray: arguments.iter().map(|argument| argument.parse().unwrap()).collect() }
+    }
+
+    #[test]
+    fn a_flag_names_a_node_with_its_inbounds() {
+        let nodes = options(&["de1=unix:/run/xray/api.sock#a,b:plus"]).nodes(&Config::default()).unwrap();
+        assert_eq!(nodes[0].name, "de1");
+        assert_eq!(nodes[0].api, "unix:/run/xray/api.sock");
+        let inbounds: Vec<_> = nodes[0].inbounds.iter().map(|i| (i.tag.as_str(), i.group.as_str())).collect();
+        assert_eq!(inbounds, [("a", "basic"), ("b", "plus")]);
+    }
+
+    #[test]
+    fn what_is_no_node_is_refused_with_the_form_that_is() {
+        for wrong in ["de1", "de1=http://h:1", "http://h:1#tag"] {
+            let refused = wrong.parse::<NodeArgument>().unwrap_err();
+            assert!(refused.contains("NAME=ADDRESS#TAG"), "{wrong}: {refused}");
+        }
+        let twice = options(&["a=http://h:1#t", "a=http://h:2#t"]).nodes(&Config::default()).unwrap_err();
+        assert!(twice.to_string().contains("names two nodes"), "{twice}");
+        let address = options(&["a=h:1#t"]).nodes(&Config::default()).unwrap_err();
+        assert!(address.to_string().starts_with("--xray[1].api = h:1"), "{address}");
+    }
+}
