@@ -1,0 +1,134 @@
+//! `expire-fast`: ends what has run out and takes its credential off every Xray server, with proof. One pass, then exit.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use expire_fast::Summary;
+use expire_fast::sessions::Sessions;
+use perennial_boot::{
+    Config, Context, EndToProof, ExpireSection, Notices, Report, SettingError, Share, Span, XrayOptions,
+};
+use perennial_core::ending::{Brake, EndSettings, Ended};
+use perennial_core::removal::Node;
+use perennial_xray::XrayNode;
+use serde_json::json;
+
+/// End what has run out and take it off every Xray server, with proof
+#[derive(Debug, Parser)]
+#[command(name = "expire-fast", version)]
+struct Flags {
+    #[command(flatten)]
+    common: perennial_boot::Options,
+
+    #[command(flatten)]
+    xray: XrayOptions,
+
+    /// Leave a row that can be renewed to renew for this long after its end [default: 15m]
+    #[arg(long, value_name = "SPAN")]
+    grace: Option<Span>,
+
+    /// End nothing when more rows than this are over at once [default: no limit]
+    #[arg(long, value_name = "N")]
+    max_ends: Option<u64>,
+
+    /// End nothing when more than this share of all active rows is over at once [default: 0.3]
+    #[arg(long, value_name = "SHARE")]
+    max_ends_share: Option<Share>,
+}
+
+/// What the settings say about this pass.
+#[derive(Debug)]
+struct Settings {
+    nodes: Vec<Node<XrayNode>>,
+    grace: std::time::Duration,
+    brake: Brake,
+    on_removed: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let flags: Flags = perennial_boot::parse();
+    let section = ExpireSection {
+        grace: flags.grace,
+        max_ends: flags.max_ends,
+        max_ends_share: flags.max_ends_share,
+        ..ExpireSection::default()
+    };
+    perennial_boot::run("expire-fast", &flags.common, |config| settings(&flags.xray, section, config), pass)
+}
+
+fn settings(xray: &XrayOptions, flags: ExpireSection, config: &Config) -> Result<Settings, SettingError> {
+    let section = flags.or(&config.expire);
+    let brake = Brake { max_ends: section.max_ends, max_share_millionths: section.max_ends_share().millionths() };
+    Ok(Settings { nodes: xray.clients(config)?, grace: section.grace().duration(), brake, on_removed: section.on_removed.unwrap_or_default() })
+}
+
+async fn pass(ctx: Context<Settings>) -> anyhow::Result<Report> {
+    let observer = |ended: &Ended| {
+        if ctx.dry_run {
+            ctx.plan.line(format_args!("end subscription {} of user {}", ended.id, ended.telegram_id));
+        } else {
+            log::info!(subscription_id = ended.id.0; "ended");
+        }
+    };
+    let settings = EndSettings {
+        sources: &["trial", "payment", "grant"],
+        grace: ctx.settings.grace,
+        batch_rows: ctx.batch_rows,
+        brake: ctx.settings.brake,
+        observer: &observer,
+    };
+    let sessions = Sessions::new(ctx.settings.on_removed);
+    let mut summary = Summary::default();
+    let outcome = expire_fast::run(&ctx.db, &ctx.deadline, ctx.settings.nodes, settings, &sessions, &mut summary).await;
+    summary.warnings.extend(sessions.warnings());
+    ctx.interim.keep(&report(&summary));
+    outcome?;
+    Ok(report(&summary))
+}
+
+fn report(summary: &Summary) -> Report {
+    let Summary { ended, removals, .. } = summary;
+    let unreachable = !removals.nodes.is_empty() && removals.nodes.iter().all(|node| !node.reachable);
+    let failed = removals.nodes.iter().any(|node| node.error.is_some());
+    Report {
+        counts: vec![
+            ("listed", ended.listed),
+            ("ended", ended.ended),
+            ("closed", ended.closed),
+            ("removed", removals.nodes.iter().map(|node| node.removed).sum()),
+            ("proven", removals.nodes.iter().map(|node| node.proven).sum()),
+            ("expired", removals.expired),
+            ("waiting_for_node", summary.waiting_for_node),
+            ("busy", ended.busy),
+            ("failed", ended.failed),
+            ("left", ended.left),
+        ],
+        oldest_due_seconds: ended.oldest_due.as_secs(),
+        notices: Notices { written: ended.notices_written, ..Notices::default() },
+        nodes: removals
+            .nodes
+            .iter()
+            .map(|node| {
+                json!({
+                    "name": node.name,
+                    "reachable": node.reachable,
+                    "removed": node.removed,
+                    "proven": node.proven,
+                    "still_there": node.still_there,
+                    "error": node.error,
+                })
+            })
+            .collect(),
+        end_to_proof: Some(EndToProof {
+            p50: removals.within(50),
+            p99: removals.within(99),
+            oldest: summary.oldest_expiring.as_secs(),
+        }),
+        warnings: summary.warnings.clone(),
+        cut_short: ended.cut_short || removals.cut_short,
+        incomplete: failed && !unreachable,
+        refused_because: ended.refused.clone(),
+        unreachable_because: unreachable.then(|| "no node could be reached".to_owned()),
+        ..Report::empty("expire-fast")
+    }
+}

@@ -1,0 +1,190 @@
+//! `notify-trials`: sends due trial reminders and ends trials that are over.
+//!
+//! **Due** is an active trial whose `next_reminder_at` has come: a new trial's is its start, then the moment of the next
+//! stage, and none after the last. A page is listed without locks, longest due first; one transaction claims its rows,
+//! decides ([`plan`]), writes the reminders into the outbox and sets the next moments. The dedupe key makes a reminder
+//! unique, whoever writes it; whether its receiver pays is asked here and once more just before sending.
+//!
+//! Then trials that are over are ended by the same operation as in `expire-fast` ([`perennial_core::ending`]); it needs
+//! no server. Their credentials are closed and left to `expire-fast` to remove.
+//!
+//! A crash before a commit leaves nothing, after it the notices in the outbox. A row that breaks its batch costs itself,
+//! and is parked for this pass after some tries; it still ends.
+
+pub mod plan;
+
+use std::time::Duration;
+
+use perennial_core::batch::{Piece, run_batch};
+use perennial_core::db::{Database, DbError, FailedTry, ReminderKey, Tx, Verdict};
+use perennial_core::ending::{self, EndSettings, EndSummary};
+use perennial_core::ids::SubscriptionId;
+use perennial_core::page::Pages;
+use perennial_core::time::{Deadline, Timestamp, from_micros};
+
+use plan::{Stage, decide};
+
+/// Settings of the pass.
+#[derive(Clone)]
+pub struct Settings<'a> {
+    /// The reminders.
+    pub stages: &'a [Stage],
+    /// Rows a transaction.
+    pub batch_rows: usize,
+    /// Failed tries after which a row is parked.
+    pub max_tries: i32,
+    /// How trials that are over are ended; none: not by this pass.
+    pub end: Option<EndSettings<'a>>,
+}
+
+/// What one pass did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Summary {
+    /// Trials looked at, and trials past their end.
+    pub listed: u64,
+    /// Reminders written.
+    pub reminded: u64,
+    /// Reminders that came due and were not needed: a newer one was due as well, or the user pays.
+    pub superseded: u64,
+    /// Trials ended.
+    pub ended: u64,
+    /// Rows somebody else held.
+    pub busy: u64,
+    /// Rows that failed, parked ones included.
+    pub failed: u64,
+    /// Due rows not got to.
+    pub left: u64,
+    /// Notices written.
+    pub notices_written: u64,
+    /// Since when the oldest row of `left` has been due.
+    pub oldest_due: Duration,
+    /// Why the brake refused to end anything.
+    pub refused: Option<String>,
+    /// The budget ended before the work did.
+    pub cut_short: bool,
+}
+
+/// What a committed transaction did.
+#[derive(Debug, Default)]
+struct Written {
+    reminded: u64,
+    superseded: u64,
+    busy: u64,
+}
+
+/// Runs the pass. `summary` is filled as the work goes on, so that it is true also when an error ends the pass.
+///
+/// # Errors
+/// The database's, when they are no row's fault.
+pub async fn run(
+    db: &Database,
+    deadline: &Deadline,
+    settings: &Settings<'_>,
+    summary: &mut Summary,
+) -> Result<(), DbError> {
+    remind(db, deadline, settings, summary).await?;
+    if let Some(end) = settings.end {
+        let mut ended = EndSummary::default();
+        let outcome = ending::end_due(db, deadline, end, &mut ended).await;
+        summary.add(ended);
+        outcome?;
+    }
+    Ok(())
+}
+
+async fn remind(
+    db: &Database,
+    deadline: &Deadline,
+    settings: &Settings<'_>,
+    summary: &mut Summary,
+) -> Result<(), DbError> {
+    let mut cursor =
+        ReminderKey { next_reminder_at: from_micros(0).unwrap_or_else(|| db.now()), id: SubscriptionId(0) };
+    let mut pages = Pages::above(cursor, settings.batch_rows);
+    while let Some(page) = pages.next() {
+        if deadline.is_over() {
+            return count_left(db, cursor, summary).await;
+        }
+        let listed = db.run_tx("list_reminders", async |tx| tx.list_reminders_due(&page).await).await?;
+        summary.listed += listed.len() as u64;
+        let batch =
+            run_batch(db, deadline, "remind", &listed, async |tx, keys| write(tx, keys, settings.stages).await).await;
+        for piece in batch.pieces {
+            match piece {
+                Piece::Done(written) => summary.count(&written),
+                Piece::Held(_) => summary.busy += 1,
+                Piece::Failed(key, error) => {
+                    record_failed(db, key, &error, settings.max_tries).await?;
+                    summary.failed += 1;
+                }
+            }
+        }
+        if let Some(error) = batch.error {
+            return Err(error);
+        }
+        cursor = listed.last().copied().unwrap_or(cursor);
+        pages = page.listed(&listed);
+    }
+    Ok(())
+}
+
+/// One transaction: claim, decide, write.
+async fn write(tx: &Tx<'_>, listed: &[ReminderKey], stages: &[Stage]) -> Result<Written, DbError> {
+    let claimed = tx.claim_reminders_due(listed).await?;
+    let mut written = Written { busy: (listed.len() - claimed.len()) as u64, ..Written::default() };
+    let mut notices = Vec::new();
+    let mut audit = Vec::new();
+    let mut moments: Vec<(SubscriptionId, Option<Timestamp>)> = Vec::with_capacity(claimed.len());
+    for trial in &claimed {
+        let decision = decide(trial, stages, tx.now());
+        written.superseded += decision.superseded;
+        moments.push((trial.id, decision.next));
+        if let Some(reminder) = &decision.remind {
+            notices.push(plan::notice(trial, reminder));
+            audit.push(plan::audit(trial, reminder));
+        }
+    }
+    let (reminded, (), ()) =
+        futures_util::try_join!(tx.insert_notices(&notices), tx.insert_audit(&audit), tx.plan_reminders(&moments))?;
+    written.reminded = reminded;
+    Ok(written)
+}
+
+async fn record_failed(db: &Database, key: ReminderKey, why: &DbError, max_tries: i32) -> Result<(), DbError> {
+    let verdict = if why.is_final_for_a_row() { Verdict::Park } else { Verdict::Count };
+    log::error!(subscription_id = key.id.0, error:% = why; "a trial could not be reminded");
+    let tries = [FailedTry { subscription_id: key.id, reason: why.to_string(), verdict }];
+    db.run_tx("record_failed", async |tx| tx.record_failed_tries(&tries, max_tries).await).await?;
+    Ok(())
+}
+
+async fn count_left(db: &Database, cursor: ReminderKey, summary: &mut Summary) -> Result<(), DbError> {
+    let (rows, oldest) = db.run_tx("count_left", async |tx| tx.count_reminders_left(cursor).await).await?;
+    summary.left += rows.unsigned_abs();
+    summary.cut_short |= rows > 0;
+    let due_for = oldest.and_then(|since| Duration::try_from(db.now() - since).ok()).unwrap_or_default();
+    summary.oldest_due = summary.oldest_due.max(due_for);
+    Ok(())
+}
+
+impl Summary {
+    fn count(&mut self, written: &Written) {
+        self.reminded += written.reminded;
+        self.notices_written += written.reminded;
+        self.superseded += written.superseded;
+        self.busy += written.busy;
+    }
+
+    fn add(&mut self, ended: EndSummary) {
+        self.listed += ended.listed;
+        self.ended += ended.ended;
+        self.busy += ended.busy;
+        self.failed += ended.failed;
+        self.left += ended.left;
+        self.notices_written += ended.notices_written;
+        self.oldest_due = self.oldest_due.max(ended.oldest_due);
+        self.refused = ended.refused;
+        self.cut_short |= ended.cut_short;
+    }
+}

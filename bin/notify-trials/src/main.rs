@@ -1,0 +1,101 @@
+//! `notify-trials`: sends due trial reminders and ends trials that are over. One pass, then exit.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use notify_trials::plan::{Moment, Stage};
+use notify_trials::{Settings, Summary};
+use perennial_boot::{Config, Context, Notices, Report, SettingError, StageMoment, TrialsSection};
+use perennial_core::ending::{Brake, EndSettings, Ended};
+
+/// Failed tries after which a row is parked.
+const MAX_TRIES: i32 = 3;
+
+/// Send due trial reminders and end trials that are over
+#[derive(Debug, Parser)]
+#[command(name = "notify-trials", version)]
+struct Flags {
+    #[command(flatten)]
+    common: perennial_boot::Options,
+
+    /// Only remind; leave ending to expire-fast
+    #[arg(long)]
+    no_end: bool,
+}
+
+/// What the settings say about this pass.
+#[derive(Debug)]
+struct Trials {
+    stages: Vec<Stage>,
+    brake: Option<Brake>,
+}
+
+fn main() -> ExitCode {
+    let flags: Flags = perennial_boot::parse();
+    let section = TrialsSection { no_end: flags.no_end.then_some(true), ..TrialsSection::default() };
+    perennial_boot::run("notify-trials", &flags.common, |config| trials(section, config), pass)
+}
+
+// The frame wants a function that can fail; these settings were all checked where they were read.
+#[allow(clippy::unnecessary_wraps)]
+fn trials(flags: TrialsSection, config: &Config) -> Result<Trials, SettingError> {
+    let section = flags.or(&config.trials);
+    let stage = |stage: perennial_boot::TrialStage| {
+        let moment = match stage.moment()? {
+            StageMoment::AfterStart(after) => Moment::AfterStart(after.duration()),
+            StageMoment::BeforeEnd(before) => Moment::BeforeEnd(before.duration()),
+        };
+        Some(Stage { name: stage.name, moment })
+    };
+    let stages = section.stages().into_iter().filter_map(stage).collect();
+    let brake =
+        Brake { max_ends: config.expire.max_ends, max_share_millionths: config.expire.max_ends_share().millionths() };
+    Ok(Trials { stages, brake: (!section.no_end.unwrap_or(false)).then_some(brake) })
+}
+
+async fn pass(ctx: Context<Trials>) -> anyhow::Result<Report> {
+    let observer = |ended: &Ended| {
+        if ctx.dry_run {
+            ctx.plan.line(format_args!("end trial {} of user {}", ended.id, ended.telegram_id));
+        } else {
+            log::info!(subscription_id = ended.id.0; "trial ended");
+        }
+    };
+    let settings = Settings {
+        stages: &ctx.settings.stages,
+        batch_rows: ctx.batch_rows,
+        max_tries: MAX_TRIES,
+        end: ctx.settings.brake.map(|brake| EndSettings {
+            sources: &["trial"],
+            // Trials are never renewed: there is nothing to leave to `renew`.
+            grace: std::time::Duration::ZERO,
+            batch_rows: ctx.batch_rows,
+            brake,
+            observer: &observer,
+        }),
+    };
+    let mut summary = Summary::default();
+    let outcome = notify_trials::run(&ctx.db, &ctx.deadline, &settings, &mut summary).await;
+    ctx.interim.keep(&report(&summary));
+    outcome?;
+    Ok(report(&summary))
+}
+
+fn report(summary: &Summary) -> Report {
+    Report {
+        counts: vec![
+            ("listed", summary.listed),
+            ("reminded", summary.reminded),
+            ("superseded", summary.superseded),
+            ("ended", summary.ended),
+            ("busy", summary.busy),
+            ("failed", summary.failed),
+            ("left", summary.left),
+        ],
+        oldest_due_seconds: summary.oldest_due.as_secs(),
+        notices: Notices { written: summary.notices_written, ..Notices::default() },
+        cut_short: summary.cut_short,
+        refused_because: summary.refused.clone(),
+        ..Report::empty("notify-trials")
+    }
+}

@@ -1,0 +1,33 @@
+//! Errors of the transport, in words and by what they prove.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+
+use perennial_core::ports::MessengerError;
+
+use crate::token::Token;
+
+/// Puts an error into words. **The one place where an error of the HTTP library becomes text**: it takes the URL off,
+/// which holds the token.
+pub(crate) fn words(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Writing to a string cannot fail.
+        let _infallible = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// The meaning of an error that came instead of an answer.
+///
+/// A request leaves when a connection stands, and the library says of an error whether it was met on the way there: no
+/// such name, refused, no TLS, a proxy that lets nobody through. Everything else may have happened after the request had
+/// left.
+pub(crate) fn before_an_answer(error: reqwest::Error, token: &Token) -> MessengerError {
+    let certainly_not_sent = error.is_connect() || error.is_builder();
+    let reason = token.mask(&words(error));
+    if certainly_not_sent { MessengerError::Transient { reason } } else { MessengerError::Unknown { reason } }
+}

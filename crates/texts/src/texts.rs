@@ -1,0 +1,220 @@
+//! All texts: the shipped ones and an operator's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fluent_bundle::FluentResource;
+use unic_langid::LanguageIdentifier;
+
+use crate::arguments;
+use crate::error::{LoadError, TextError};
+use crate::kinds::{self, Is, Kind};
+use crate::layer::{Layer, Origin};
+use crate::params::{Params, Value};
+use crate::problem::Problem;
+use crate::render::{Rendered, Rendering};
+
+/// The language that is always there.
+const LAST_RESORT: &str = "en";
+
+const SHIPPED: [(&str, &str); 2] = [("en", include_str!("../ftl/en.ftl")), ("ru", include_str!("../ftl/ru.ftl"))];
+
+/// The texts of all languages.
+pub struct Texts {
+    /// By canonical tag; in each the operator's layer before the shipped one.
+    pub(crate) languages: BTreeMap<String, Vec<Layer>>,
+    pub(crate) default: String,
+    /// What was wrong with the files themselves.
+    pub(crate) problems: Vec<Problem>,
+    warned: Mutex<BTreeSet<String>>,
+}
+
+impl fmt::Debug for Texts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let languages: Vec<_> = self.languages.keys().collect();
+        f.debug_struct("Texts").field("languages", &languages).field("default", &self.default).finish_non_exhaustive()
+    }
+}
+
+impl Texts {
+    /// Reads the operator's folder, if there is one, over the shipped texts. `default_language` is for who has none;
+    /// without it English. Files that are not named `<language>.ftl` and messages with syntax errors are left away;
+    /// [`check`](crate::check) names them.
+    ///
+    /// # Errors
+    /// Folder or file cannot be read, or the default language is no language tag.
+    pub fn load(folder: Option<&Path>, default_language: Option<&str>) -> Result<Self, LoadError> {
+        let default = default_language.unwrap_or(LAST_RESORT);
+        let default = canonical(default).ok_or_else(|| LoadError::DefaultLanguage(default.to_owned()))?;
+        let mut texts =
+            Self { languages: BTreeMap::new(), default, problems: Vec::new(), warned: Mutex::default() };
+        for (language, source) in SHIPPED {
+            texts.add(language, Origin::Shipped, source);
+        }
+        if let Some(folder) = folder {
+            texts.add_folder(folder)?;
+        }
+        if !narrowing(&texts.default).iter().any(|tag| texts.languages.contains_key(tag)) {
+            let what = format!("there are no texts in the default language {}: add {0}.ftl", texts.default);
+            texts.problems.push(Problem::wrong("default_language", "", what));
+        }
+        Ok(texts)
+    }
+
+    fn add_folder(&mut self, folder: &Path) -> Result<(), LoadError> {
+        let unreadable = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| LoadError::Unreadable { path, source }
+        };
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder).map_err(unreadable(folder))? {
+            let path = entry.map_err(unreadable(folder))?.path();
+            if path.extension().is_some_and(|extension| extension == "ftl") {
+                files.push(path);
+            }
+        }
+        files.sort();
+        for path in files {
+            let source = fs::read_to_string(&path).map_err(unreadable(&path))?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            match canonical(name.trim_end_matches(".ftl")) {
+                Some(language) => self.add(&language, Origin::File(name), &source),
+                None => self.problems.push(Problem::wrong(&name, "", "is not named after a language, as in pt-BR.ftl")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lays a file over what is shipped in its language.
+    fn add(&mut self, language: &str, origin: Origin, source: &str) {
+        let Some(identifier) = parse(language) else {
+            return;
+        };
+        let layers = self.languages.entry(identifier.to_string()).or_default();
+        let below = layers.first();
+        if let (Origin::File(name), Some(Origin::File(other))) = (&origin, below.map(|layer| &layer.origin)) {
+            self.problems.push(Problem::wrong(name, "", format!("is not used: {other} is of the same language")));
+            return;
+        }
+        let (own, errors) = match FluentResource::try_new(source.to_owned()) {
+            Ok(resource) => (resource, Vec::new()),
+            Err((resource, errors)) => (resource, errors),
+        };
+        let layer = Layer::new(identifier, origin, below.map(|layer| &layer.own), Arc::new(own));
+        for error in errors {
+            let line = source[..error.pos.start.min(source.len())].matches('\n').count() + 1;
+            self.problems.push(Problem::wrong(&layer.name(), "", format!("line {line}: {error}")));
+        }
+        layers.insert(0, layer);
+    }
+
+    /// Writes the text of a notice. `language` is the receiver's, as an IETF tag; none: the default language.
+    ///
+    /// # Errors
+    /// [`TextError`]: the notice lacks a value, or no language has a text that can be used.
+    pub fn render(&self, kind: &str, language: Option<&str>, params: &Params) -> Result<Rendered, TextError> {
+        let kind = kinds::find(kind)?;
+        arguments::complete(kind, params)?;
+        let line = self.line(language);
+        let mut first = None;
+        for (index, layer) in line.iter().enumerate() {
+            let rendering = Rendering { kind, params, layers: &line[index..] };
+            for id in message_ids(kind, params).into_iter().filter(|id| layer.has(id)) {
+                match rendering.html(&id) {
+                    Ok(html) => return Ok(Rendered { html, button: self.button(&rendering, layer, &id) }),
+                    Err(problem) => {
+                        let text = format!("{}: {id}", layer.name());
+                        self.warn_once(&text, &problem);
+                        first.get_or_insert(TextError::Broken { text, problem });
+                    }
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| TextError::NoText(kind.name.to_owned())))
+    }
+
+    /// A button that cannot be used costs the text nothing.
+    fn button(&self, rendering: &Rendering<'_>, layer: &Layer, id: &str) -> Option<perennial_core::ports::Button> {
+        rendering.button(id).unwrap_or_else(|problem| {
+            self.warn_once(&format!("{}: {id}", layer.name()), &problem);
+            None
+        })
+    }
+
+    /// A pass that sends ten thousand of them need not say it ten thousand times.
+    fn warn_once(&self, text: &str, problem: &str) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.insert(text.to_owned()) {
+            log::warn!(text, problem; "a text cannot be used as it is; `admin texts check` tells more");
+        }
+    }
+
+    /// The layers to try for a language, best first.
+    pub(crate) fn line(&self, language: Option<&str>) -> Vec<&Layer> {
+        let mut tags: Vec<String> = Vec::new();
+        for tag in language.into_iter().chain([self.default.as_str(), LAST_RESORT]) {
+            for tag in narrowing(tag) {
+                if !tags.contains(&tag) {
+                    tags.push(tag);
+                }
+            }
+        }
+        tags.iter().filter_map(|tag| self.languages.get(tag)).flatten().collect()
+    }
+}
+
+/// The messages that may be the text, best first: the stage's own, then the kind's.
+fn message_ids(kind: &Kind, params: &Params) -> Vec<String> {
+    let stage = kind.params.iter().find(|param| matches!(param.is, Is::Stage(_)));
+    let stage = stage.and_then(|param| match params.values.get(param.name) {
+        Some(Value::Text(stage)) => Some(format!("{}-{stage}", kind.name)),
+        _ => None,
+    });
+    stage.into_iter().chain([kind.name.to_owned()]).collect()
+}
+
+fn parse(tag: &str) -> Option<LanguageIdentifier> {
+    tag.parse::<LanguageIdentifier>().ok().filter(|identifier| !identifier.language.is_empty())
+}
+
+fn canonical(tag: &str) -> Option<String> {
+    parse(tag).map(|identifier| identifier.to_string())
+}
+
+/// A tag and what is left of it, subtag after subtag, down to the language alone; each in canonical form.
+fn narrowing(tag: &str) -> Vec<String> {
+    let parts: Vec<&str> = tag.split(['-', '_']).collect();
+    (1..=parts.len()).rev().filter_map(|count| canonical(&parts[..count].join("-"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_narrows_to_its_language() {
+        assert_eq!(narrowing("zh-hant-tw"), ["zh-Hant-TW", "zh-Hant", "zh"]);
+        assert_eq!(narrowing("RU"), ["ru"]);
+        assert_eq!(narrowing("en-x-private"), ["en"]);
+        assert!(narrowing("").is_empty() && narrowing("123").is_empty());
+    }
+
+    #[test]
+    fn a_language_falls_back_in_line() {
+        let texts = Texts::load(None, Some("ru")).unwrap();
+        let line = |language| texts.line(language).iter().map(|layer| layer.language.to_string()).collect::<Vec<_>>();
+        assert_eq!(line(None), ["ru", "en"]);
+        assert_eq!(line(Some("ru-RU")), ["ru", "en"]);
+        assert_eq!(line(Some("en-GB")), ["en", "ru"]);
+        assert_eq!(line(Some("de")), ["ru", "en"]);
+        assert_eq!(line(Some("no tag at all")), ["ru", "en"]);
+    }
+
+    #[test]
+    fn a_default_that_is_no_language_is_refused() {
+        assert!(matches!(Texts::load(None, Some("русский")), Err(LoadError::DefaultLanguage(_))));
+    }
+}
