@@ -6,7 +6,8 @@ use clap::Parser;
 use expire_fast::Summary;
 use expire_fast::sessions::Sessions;
 use perennial_boot::{
-    Config, Context, EndToProof, ExpireSection, Notices, Report, SettingError, Share, Span, XrayOptions,
+    Config, Context, Delivery, DeliveryOptions, EndToProof, ExpireSection, Notices, Report, SettingError, Share, Span,
+    XrayOptions,
 };
 use perennial_core::ending::{Brake, EndSettings, Ended};
 use perennial_core::removal::Node;
@@ -22,6 +23,9 @@ struct Flags {
 
     #[command(flatten)]
     xray: XrayOptions,
+
+    #[command(flatten)]
+    delivery: DeliveryOptions,
 
     /// Leave a row that can be renewed to renew for this long after its end [default: 15m]
     #[arg(long, value_name = "SPAN")]
@@ -43,6 +47,7 @@ struct Settings {
     grace: std::time::Duration,
     brake: Brake,
     on_removed: Vec<String>,
+    delivery: Delivery,
 }
 
 fn main() -> ExitCode {
@@ -53,13 +58,18 @@ fn main() -> ExitCode {
         max_ends_share: flags.max_ends_share,
         ..ExpireSection::default()
     };
-    perennial_boot::run("expire-fast", &flags.common, |config| settings(&flags.xray, section, config), pass)
+    perennial_boot::run("expire-fast", &flags.common, |config| settings(&flags, section, config), pass)
 }
 
-fn settings(xray: &XrayOptions, flags: ExpireSection, config: &Config) -> Result<Settings, SettingError> {
-    let section = flags.or(&config.expire);
-    let brake = Brake { max_ends: section.max_ends, max_share_millionths: section.max_ends_share().millionths() };
-    Ok(Settings { nodes: xray.clients(config)?, grace: section.grace().duration(), brake, on_removed: section.on_removed.unwrap_or_default() })
+fn settings(flags: &Flags, section: ExpireSection, config: &Config) -> Result<Settings, SettingError> {
+    let section = section.or(&config.expire);
+    Ok(Settings {
+        nodes: flags.xray.clients(config)?,
+        grace: section.grace().duration(),
+        brake: Brake { max_ends: section.max_ends, max_share_millionths: section.max_ends_share().millionths() },
+        on_removed: section.on_removed.unwrap_or_default(),
+        delivery: flags.delivery.delivery(config)?,
+    })
 }
 
 async fn pass(ctx: Context<Settings>) -> anyhow::Result<Report> {
@@ -81,9 +91,11 @@ async fn pass(ctx: Context<Settings>) -> anyhow::Result<Report> {
     let mut summary = Summary::default();
     let outcome = expire_fast::run(&ctx.db, &ctx.deadline, ctx.settings.nodes, settings, &sessions, &mut summary).await;
     summary.warnings.extend(sessions.warnings());
-    ctx.interim.keep(&report(&summary));
+    let mut report = report(&summary);
+    ctx.interim.keep(&report);
     outcome?;
-    Ok(report(&summary))
+    ctx.settings.delivery.deliver_rest(&ctx.db, &ctx.deadline, &mut report).await?;
+    Ok(report)
 }
 
 fn report(summary: &Summary) -> Report {

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use notify_trials::plan::{Moment, Stage};
 use notify_trials::{Settings, Summary};
-use perennial_boot::{Config, Context, Notices, Report, SettingError, StageMoment, TrialsSection};
+use perennial_boot::{
+    Config, Context, Delivery, DeliveryOptions, Notices, Report, SettingError, StageMoment, TrialsSection,
+};
 use perennial_core::ending::{Brake, EndSettings, Ended};
 
 /// Failed tries after which a row is parked.
@@ -18,6 +20,9 @@ struct Flags {
     #[command(flatten)]
     common: perennial_boot::Options,
 
+    #[command(flatten)]
+    delivery: DeliveryOptions,
+
     /// Only remind; leave ending to expire-fast
     #[arg(long)]
     no_end: bool,
@@ -28,17 +33,16 @@ struct Flags {
 struct Trials {
     stages: Vec<Stage>,
     brake: Option<Brake>,
+    delivery: Delivery,
 }
 
 fn main() -> ExitCode {
     let flags: Flags = perennial_boot::parse();
     let section = TrialsSection { no_end: flags.no_end.then_some(true), ..TrialsSection::default() };
-    perennial_boot::run("notify-trials", &flags.common, |config| trials(section, config), pass)
+    perennial_boot::run("notify-trials", &flags.common, |config| trials(section, &flags.delivery, config), pass)
 }
 
-// The frame wants a function that can fail; these settings were all checked where they were read.
-#[allow(clippy::unnecessary_wraps)]
-fn trials(flags: TrialsSection, config: &Config) -> Result<Trials, SettingError> {
+fn trials(flags: TrialsSection, delivery: &DeliveryOptions, config: &Config) -> Result<Trials, SettingError> {
     let section = flags.or(&config.trials);
     let stage = |stage: perennial_boot::TrialStage| {
         let moment = match stage.moment()? {
@@ -50,7 +54,8 @@ fn trials(flags: TrialsSection, config: &Config) -> Result<Trials, SettingError>
     let stages = section.stages().into_iter().filter_map(stage).collect();
     let brake =
         Brake { max_ends: config.expire.max_ends, max_share_millionths: config.expire.max_ends_share().millionths() };
-    Ok(Trials { stages, brake: (!section.no_end.unwrap_or(false)).then_some(brake) })
+    let ends = !section.no_end.unwrap_or(false);
+    Ok(Trials { stages, brake: ends.then_some(brake), delivery: delivery.delivery(config)? })
 }
 
 async fn pass(ctx: Context<Trials>) -> anyhow::Result<Report> {
@@ -76,9 +81,11 @@ async fn pass(ctx: Context<Trials>) -> anyhow::Result<Report> {
     };
     let mut summary = Summary::default();
     let outcome = notify_trials::run(&ctx.db, &ctx.deadline, &settings, &mut summary).await;
-    ctx.interim.keep(&report(&summary));
+    let mut report = report(&summary);
+    ctx.interim.keep(&report);
     outcome?;
-    Ok(report(&summary))
+    ctx.settings.delivery.deliver_rest(&ctx.db, &ctx.deadline, &mut report).await?;
+    Ok(report)
 }
 
 fn report(summary: &Summary) -> Report {

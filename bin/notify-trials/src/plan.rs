@@ -113,7 +113,7 @@ pub fn notice(trial: &DueReminder, reminder: &Reminder) -> NewNotice {
         params: json!({
             "tariff": trial.tariff,
             "stage": reminder.stage,
-            "deadline": micros(trial.expires_at),
+            "ends": micros(trial.expires_at),
         }),
         subscription_id: trial.id,
         useless_after: Some(trial.expires_at),

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::process::ExitCode;
 
 use clap::Parser;
-use perennial_boot::{Config, Context, Notices, RenewSection, Report, SettingError, Span};
+use perennial_boot::{Config, Context, Delivery, DeliveryOptions, Notices, RenewSection, Report, SettingError, Span};
 use perennial_core::db::RenewalBounds;
 use renew::{Outcome, RenewPass, Settings, Summary};
 
@@ -18,6 +18,9 @@ struct Flags {
     #[command(flatten)]
     common: perennial_boot::Options,
 
+    #[command(flatten)]
+    delivery: DeliveryOptions,
+
     /// Charge this long before the end [default: 6h]
     #[arg(long, value_name = "SPAN")]
     window: Option<Span>,
@@ -27,21 +30,33 @@ struct Flags {
     grace: Option<Span>,
 }
 
-fn main() -> ExitCode {
-    let options: Flags = perennial_boot::parse();
-    let flags = RenewSection { window: options.window, grace: options.grace, ..RenewSection::default() };
-    perennial_boot::run("renew", &options.common, |config| bounds(flags, config), pass)
+/// What the settings say about this pass.
+#[derive(Debug)]
+struct InForce {
+    bounds: RenewalBounds,
+    delivery: Delivery,
 }
 
-fn bounds(flags: RenewSection, config: &Config) -> Result<RenewalBounds, SettingError> {
+fn main() -> ExitCode {
+    let flags: Flags = perennial_boot::parse();
+    let section = RenewSection { window: flags.window, grace: flags.grace, ..RenewSection::default() };
+    perennial_boot::run("renew", &flags.common, |config| in_force(section, &flags.delivery, config), pass)
+}
+
+fn in_force(flags: RenewSection, delivery: &DeliveryOptions, config: &Config) -> Result<InForce, SettingError> {
     let section = flags.or(&config.renew);
     section.check()?;
-    Ok(RenewalBounds { window: section.window().duration(), grace: section.grace().duration() })
+    let bounds = RenewalBounds { window: section.window().duration(), grace: section.grace().duration() };
+    Ok(InForce { bounds, delivery: delivery.delivery(config)? })
 }
 
-async fn pass(ctx: Context<RenewalBounds>) -> anyhow::Result<Report> {
-    let settings =
-        Settings { bounds: ctx.settings, batch_rows: ctx.batch_rows, workers: ctx.workers, max_tries: MAX_TRIES };
+async fn pass(ctx: Context<InForce>) -> anyhow::Result<Report> {
+    let settings = Settings {
+        bounds: ctx.settings.bounds,
+        batch_rows: ctx.batch_rows,
+        workers: ctx.workers,
+        max_tries: MAX_TRIES,
+    };
     // Kept row by row: should the pass be stopped hard, the summary still says what was committed.
     let so_far = RefCell::new(Summary::default());
     let observer = |outcome: &Outcome| {
@@ -55,9 +70,11 @@ async fn pass(ctx: Context<RenewalBounds>) -> anyhow::Result<Report> {
     let mut summary = Summary::default();
     let pass = RenewPass { db: &ctx.db, deadline: &ctx.deadline, settings, observer: &observer };
     let outcome = pass.run(&mut summary).await;
-    ctx.interim.keep(&report(&summary));
+    let mut report = report(&summary);
+    ctx.interim.keep(&report);
     outcome?;
-    Ok(report(&summary))
+    ctx.settings.delivery.deliver_rest(&ctx.db, &ctx.deadline, &mut report).await?;
+    Ok(report)
 }
 
 fn report(summary: &Summary) -> Report {

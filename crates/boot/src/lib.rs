@@ -35,6 +35,7 @@ mod closing;
 mod config;
 mod context;
 mod database;
+mod delivery;
 mod ending;
 mod exit;
 mod in_force;
@@ -61,6 +62,7 @@ pub use config::{
 };
 pub use context::{Context, Interim};
 pub use database::{Connection, public_tls};
+pub use delivery::{Delivery, DeliveryOptions};
 pub use exit::Exit;
 pub use logs::{Origin, start as start_logs};
 pub use options::{BaseOptions, LogFormat, Options, Output, parse, parse_from};

@@ -27,6 +27,8 @@ use crate::time::{Deadline, Timestamp, from_micros, micros};
 pub const AT_LEAST_ONCE: &[&str] = &["renewed", "trial_over", "subscription_over", "alert"];
 /// After so many attempts a notice is dead; a person may retry it.
 pub const MAX_ATTEMPTS: i32 = 20;
+/// Params that name the end of a subscription that a notice is about.
+const ABOUT_END: [&str; 2] = ["deadline", "ends"];
 /// So many failures in a row and the messenger is taken to be down for the rest of the pass.
 const FAILURES_TO_STOP: u32 = 5;
 /// Pause when other processes hold the bucket, or all chats were just written to.
@@ -102,7 +104,7 @@ pub fn decide(notice: &ClaimedNotice, now: Timestamp) -> Fate {
     if notice.unreachable {
         return Fate::Drop("receiver unreachable");
     }
-    let about_end = notice.params.get("deadline").and_then(serde_json::Value::as_i64);
+    let about_end = ABOUT_END.iter().find_map(|param| notice.params.get(param)?.as_i64());
     match notice.kind.as_str() {
         // About a certain end of a subscription: pointless once that end has moved.
         "balance_short" | "charge_ahead" if notice.active_until.map(micros) != about_end => {

@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn nothing_printed_holds_a_secret() {
-        let settings = TelegramSettings { proxy: Some("http://u:word@p".into()), ..TelegramSettings::new("1:secret".into()) };
+        let settings =
+            TelegramSettings { proxy: Some("http://u:word@p".into()), ..TelegramSettings::new("1:secret".into()) };
         let telegram = Telegram::new(settings.clone()).unwrap();
         let printed = format!("{settings:?} {settings:#?} {telegram:?} {telegram:#?}");
         assert!(!printed.contains("secret") && !printed.contains("word"), "{printed}");

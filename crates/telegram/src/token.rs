@@ -70,7 +70,9 @@ mod tests {
         for good in ["123:AA-bb_cc", "  123:AA\n", "anything.goes~here", "t"] {
             assert!(token(good).is_ok(), "{good}");
         }
-        for (bad, position) in [("12 3", 3), ("123:a/b", 6), ("a?b", 2), ("a#", 2), ("a%41", 2), ("ключ", 1), ("a\0", 2)] {
+        for (bad, position) in
+            [("12 3", 3), ("123:a/b", 6), ("a?b", 2), ("a#", 2), ("a%41", 2), ("ключ", 1), ("a\0", 2)]
+        {
             assert_eq!(token(bad).err(), Some(TelegramSettingsError::BadToken { position }), "{bad}");
         }
         assert_eq!(token(" \n").err(), Some(TelegramSettingsError::EmptyToken));

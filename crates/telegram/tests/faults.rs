@@ -89,8 +89,7 @@ async fn a_message_arrives_as_written() {
         "link_preview_options": { "is_disabled": true },
     });
     let mut with_button = plain.clone();
-    with_button["reply_markup"] =
-        json!({ "inline_keyboard": [[{ "text": "Pay", "url": "https://example.org/pay" }]] });
+    with_button["reply_markup"] = json!({ "inline_keyboard": [[{ "text": "Pay", "url": "https://example.org/pay" }]] });
     assert_eq!(requests, [plain, with_button]);
 }
 

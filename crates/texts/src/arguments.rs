@@ -15,11 +15,11 @@ use std::collections::BTreeMap;
 use fluent_bundle::{FluentArgs, FluentValue};
 use perennial_core::money::Kopecks;
 
+use crate::error::TextError;
 use crate::escape::{self, Place};
 use crate::format::Helpers;
 use crate::kinds::{Is, Kind, Param};
 use crate::params::{self, Moment, Params, Value};
-use crate::error::TextError;
 
 /// What a placeholder is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(crate) enum Use {
     Written,
     /// A variant is chosen by one of these words; none: by any word.
     Word(&'static [&'static str]),
+    /// Either: it is the same in every language.
+    Code,
     /// A variant is chosen by its plural; it may be written, too.
     Plural,
 }
@@ -48,7 +50,7 @@ impl Param {
             }
             Is::Count => given = vec![(name.to_owned(), Use::Plural)],
             Is::Stage(known) => given = vec![(name.to_owned(), Use::Word(known))],
-            Is::Tariff => given.push((format!("{name}_code"), Use::Word(&[]))),
+            Is::Tariff => given.push((format!("{name}_code"), Use::Code)),
             Is::Id | Is::Text | Is::Items(_) => {}
         }
         given
@@ -115,7 +117,13 @@ impl Arguments {
         match (param.is, value) {
             (_, Value::Kopecks(kopecks)) => {
                 self.show(name, helpers.money(*kopecks)?);
-                let is = if *kopecks == Kopecks::ZERO { "zero" } else if kopecks.0 > 0 { "positive" } else { "negative" };
+                let is = if *kopecks == Kopecks::ZERO {
+                    "zero"
+                } else if kopecks.0 > 0 {
+                    "positive"
+                } else {
+                    "negative"
+                };
                 self.show(&format!("{name}_is"), is.to_owned());
             }
             (_, Value::Time(moment)) => {

@@ -41,10 +41,11 @@ pub(crate) fn value(text: &str, place: Place) -> String {
 }
 
 fn cleaned(text: &str) -> String {
-    let mut kept = text.chars().filter(|character| !is_direction_mark(*character) && *character != '\0').map(|character| {
-        let is_break = character.is_control() || matches!(character, '\u{2028}' | '\u{2029}');
-        if is_break { ' ' } else { character }
-    });
+    let mut kept =
+        text.chars().filter(|character| !is_direction_mark(*character) && *character != '\0').map(|character| {
+            let is_break = character.is_control() || matches!(character, '\u{2028}' | '\u{2029}');
+            if is_break { ' ' } else { character }
+        });
     let mut cleaned: String = kept.by_ref().take(MAX_CHARACTERS).collect();
     if kept.next().is_some() {
         cleaned.pop();

@@ -23,17 +23,39 @@ const TAGS: [(&str, &[&str]); 16] = [
 /// What Telegram counts up to.
 pub(crate) const MAX_LENGTH: usize = 4096;
 
-/// The length of the text as Telegram shows it, in UTF-16 units: never less than what Telegram counts.
+/// A text that Telegram takes: its length, which is never 0 and never less than what Telegram counts.
 ///
 /// # Errors
 /// What is wrong with the markup, or that there is no text.
 pub(crate) fn length(html: &str) -> Result<usize, String> {
+    match measure(html)? {
+        Measure { is_blank: true, .. } => Err("there is no text in it".to_owned()),
+        Measure { length, .. } => Ok(length),
+    }
+}
+
+/// What a text is without its markup.
+pub(crate) struct Measure {
+    /// In UTF-16 units.
+    pub(crate) length: usize,
+    /// Whether it is nothing but blanks.
+    pub(crate) is_blank: bool,
+}
+
+/// The measure of a text or a part of one.
+///
+/// # Errors
+/// What is wrong with the markup.
+pub(crate) fn measure(html: &str) -> Result<Measure, String> {
     let mut open: Vec<&str> = Vec::new();
     let mut rest = html;
     let mut length = 0;
     let mut is_blank = true;
     let mut count = |text: &str| {
-        length += visible(text).inspect(|character| is_blank &= character.is_whitespace()).map(char::len_utf16).sum::<usize>();
+        length += visible(text)
+            .inspect(|character| is_blank &= character.is_whitespace())
+            .map(char::len_utf16)
+            .sum::<usize>();
     };
     while let Some(at) = rest.find('<') {
         count(&rest[..at]);
@@ -53,8 +75,7 @@ pub(crate) fn length(html: &str) -> Result<usize, String> {
     count(rest);
     match open.pop() {
         Some(name) => Err(format!("<{name}> is not closed")),
-        None if is_blank => Err("there is no text in it".to_owned()),
-        None => Ok(length),
+        None => Ok(Measure { length, is_blank }),
     }
 }
 
@@ -75,7 +96,9 @@ fn opening(tag: &str) -> Result<&'static str, String> {
             return Err(format!("<{name}> has no attribute {attribute}"));
         }
         attributes = match after.strip_prefix("=\"") {
-            Some(value) => value.split_once('"').ok_or_else(|| format!("<{name} {attribute}=…> lacks a closing quote"))?.1,
+            Some(value) => {
+                value.split_once('"').ok_or_else(|| format!("<{name} {attribute}=…> lacks a closing quote"))?.1
+            }
             None if after.starts_with('=') => return Err(format!("<{name} {attribute}=…> needs double quotes")),
             None => after,
         };

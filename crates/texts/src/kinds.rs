@@ -84,10 +84,7 @@ pub(crate) static KINDS: [Kind; 9] = [
     Kind { name: "alert_brake", params: &[COUNT, param("items", Is::Items(&[PASS, REASON]))] },
     Kind {
         name: "alert_dead",
-        params: &[
-            COUNT,
-            param("items", Is::Items(&[param("kind", Is::Text), param("telegram_id", Is::Id), REASON])),
-        ],
+        params: &[COUNT, param("items", Is::Items(&[param("kind", Is::Text), param("telegram_id", Is::Id), REASON]))],
     },
 ];
 

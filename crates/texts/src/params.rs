@@ -113,7 +113,8 @@ impl Reading<'_> {
             }
             Is::Time => {
                 let at = stored.as_i64().and_then(from_micros).ok_or_else(unfit)?;
-                let local = (self.local)(param.name).ok_or_else(|| missing(self.kind, &format!("local {}", param.name)))?;
+                let local =
+                    (self.local)(param.name).ok_or_else(|| missing(self.kind, &format!("local {}", param.name)))?;
                 Ok(Value::Time(Moment { at, local }))
             }
             Is::Items(params) => {

@@ -54,8 +54,9 @@ impl Rendering<'_> {
         let Some(list) = self.list(id)? else {
             return fitting(&self.message(id, &arguments)?);
         };
-        // Fewer and fewer lines until it fits: a cut between items never cuts an entity.
-        let mut shown = list.lines.len();
+        // A cut between items never cuts an entity. What is left after the first guess is for texts that show the list
+        // twice.
+        let mut shown = self.guess(id, &arguments, &list)?;
         loop {
             let fits = fitting(&self.message(id, &arguments.with_lines(list.name, self.lines(&list, shown)?))?);
             if fits.is_ok() || shown == 0 {
@@ -63,6 +64,22 @@ impl Rendering<'_> {
             }
             shown -= 1;
         }
+    }
+
+    /// How many lines there is room for beside the text without any.
+    fn guess(&self, id: &str, arguments: &Arguments, list: &List<'_>) -> Result<usize, String> {
+        let without = self.message(id, &arguments.with_lines(list.name, self.lines(list, 0)?))?;
+        let mut room = html::MAX_LENGTH.saturating_sub(html::measure(&without)?.length);
+        let mut shown = 0;
+        for line in &list.lines {
+            let length = html::measure(line)?.length + 1;
+            if length > room {
+                break;
+            }
+            room -= length;
+            shown += 1;
+        }
+        Ok(shown)
     }
 
     /// The button of the message `id`; none where it has none.
@@ -79,7 +96,11 @@ impl Rendering<'_> {
                 if caption.is_empty() {
                     return Err("the button's caption is empty".to_owned());
                 }
-                if is_link(&url) { Ok(Some(Button { caption, url })) } else { Err(format!("the button leads to {url}")) }
+                if is_link(&url) {
+                    Ok(Some(Button { caption, url }))
+                } else {
+                    Err(format!("the button leads to {url}"))
+                }
             }
             (Some(_), None) => Err("a .button needs a .url".to_owned()),
             (None, Some(_)) => Err("a .url needs a .button".to_owned()),

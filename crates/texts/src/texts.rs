@@ -49,8 +49,7 @@ impl Texts {
     pub fn load(folder: Option<&Path>, default_language: Option<&str>) -> Result<Self, LoadError> {
         let default = default_language.unwrap_or(LAST_RESORT);
         let default = canonical(default).ok_or_else(|| LoadError::DefaultLanguage(default.to_owned()))?;
-        let mut texts =
-            Self { languages: BTreeMap::new(), default, problems: Vec::new(), warned: Mutex::default() };
+        let mut texts = Self { languages: BTreeMap::new(), default, problems: Vec::new(), warned: Mutex::default() };
         for (language, source) in SHIPPED {
             texts.add(language, Origin::Shipped, source);
         }
@@ -99,6 +98,8 @@ impl Texts {
             self.problems.push(Problem::wrong(name, "", format!("is not used: {other} is of the same language")));
             return;
         }
+        // Editors on Windows put a mark in front, which Fluent takes for a syntax error.
+        let source = source.trim_start_matches('\u{FEFF}');
         let (own, errors) = match FluentResource::try_new(source.to_owned()) {
             Ok(resource) => (resource, Vec::new()),
             Err((resource, errors)) => (resource, errors),

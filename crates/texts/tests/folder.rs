@@ -93,10 +93,12 @@ fn languages_fall_back_from_the_exact_tag_to_english() {
 
 #[test]
 fn a_button_is_there_when_caption_and_link_are() {
-    let button = "renewed = Thanks\n    .button = Top up { $tariff }\n    .url = https://t.me/bot?start=pay_{ $tariff }\n";
+    let button =
+        "renewed = Thanks\n    .button = Top up { $tariff }\n    .url = https://t.me/bot?start=pay_{ $tariff }\n";
     let with_signs = renewed().with("tariff", common::words("a&b c"));
     let rendered = rendered(&[("en.ftl", button)], "renewed", "en", &with_signs);
-    let expected = Button { caption: "Top up a&b c".to_owned(), url: "https://t.me/bot?start=pay_a%26b%20c".to_owned() };
+    let expected =
+        Button { caption: "Top up a&b c".to_owned(), url: "https://t.me/bot?start=pay_a%26b%20c".to_owned() };
     assert_eq!(rendered, Rendered { html: "Thanks".to_owned(), button: Some(expected) });
 }
 
@@ -133,7 +135,11 @@ fn a_slip_of_the_operator_costs_no_notice() {
         "format-date = { DATETIME($day) }\n",
         &too_long,
     ] {
-        assert_eq!(html(&[("en.ftl", slip)], "renewed", "en", &renewed()), shipped("en", "renewed", &renewed()), "{slip}");
+        assert_eq!(
+            html(&[("en.ftl", slip)], "renewed", "en", &renewed()),
+            shipped("en", "renewed", &renewed()),
+            "{slip}"
+        );
     }
     let without_item = [("ru.ftl", "alert_dead = { $items }\n")];
     let alert = alert(1, vec![dead()]);

@@ -105,5 +105,5 @@ fn a_reminder_is_useless_from_the_end_on() {
     let notice = notice(&trial, &reminder);
     assert_eq!(notice.useless_after, Some(trial.expires_at));
     assert!(notice.urgent);
-    assert_eq!(notice.params["deadline"], micros(trial.expires_at));
+    assert_eq!(notice.params["ends"], micros(trial.expires_at));
 }

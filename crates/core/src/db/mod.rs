@@ -38,7 +38,7 @@ pub use nodes::NodeRow;
 pub use notices::NewNotice;
 pub use outbox::{ClaimSettings, ClaimedNotice, NoticeKey, QuietHours, Recorded, slot};
 pub use parked::{FailedTry, Parking, Verdict};
-pub use reconcile::{CredentialState, EmailKey, NodeMemory, Orphan};
+pub use reconcile::{CredentialState, EmailKey, NodeMemory, Orphan, UuidOwner};
 pub use removals::{Closing, ClosingKey, Expired};
 pub use runs::RunStart;
 pub use subscriptions::{

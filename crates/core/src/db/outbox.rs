@@ -62,8 +62,8 @@ pub struct ClaimedNotice {
     pub kind: String,
     /// Values for the text.
     pub params: Value,
-    /// The times among them as local wall time of the receiver, `YYYY-MM-DDTHH:MM:SS`.
-    pub local_times: Option<Value>,
+    /// The times among them, and `now`, as local wall time of the receiver: `YYYY-MM-DDTHH:MM:SS`.
+    pub local_times: Value,
     /// The receiver's language, where known.
     pub language: Option<String>,
     /// Attempts so far.
@@ -113,13 +113,13 @@ SELECT n.id, n.telegram_id, n.kind, n.params, n.attempts, n.urgent, n.useless_af
         THEN (date_trunc('day', here.now) + $5
             + CASE WHEN here.now::time >= $5 THEN interval '1 day' ELSE interval '0' END) AT TIME ZONE zone.name
     END AS quiet_until,
-    (
+    jsonb_build_object('now', to_char(here.now, 'YYYY-MM-DD\"T\"HH24:MI:SS')) || coalesce((
         SELECT jsonb_object_agg(t.name, to_char(
             (timestamptz 'epoch' + (n.params ->> t.name)::bigint * interval '1 microsecond') AT TIME ZONE zone.name,
             'YYYY-MM-DD\"T\"HH24:MI:SS'))
         FROM unnest($6) AS t (name)
         WHERE n.params ? t.name
-    ) AS local_times
+    ), '{}') AS local_times
 FROM unnest($1) AS l (id)
 JOIN notices n ON n.id = l.id
 LEFT JOIN users u ON u.telegram_id = n.telegram_id

@@ -60,6 +60,17 @@ pub struct CredentialState {
     pub standing: Standing,
 }
 
+/// Whose a UUID is. Its `Debug` masks it.
+#[derive(Debug, Clone)]
+pub struct UuidOwner {
+    /// The open credential.
+    pub id: CredentialId,
+    /// The secret.
+    pub uuid: VpnUuid,
+    /// Its inbounds are those of this group.
+    pub access_group: String,
+}
+
 impl Listed for CredentialState {
     type Key = EmailKey;
     fn key(&self) -> EmailKey {
@@ -103,8 +114,8 @@ CROSS JOIN LATERAL (
 ) u
 WHERE c.id = ANY ($1)";
 
-const OPEN_UUIDS: &str = "-- open_uuids
-SELECT c.uuid FROM credentials c WHERE c.uuid = ANY ($1) AND c.closed_at IS NULL";
+const OPEN_BY_UUID: &str = "-- open_by_uuid
+SELECT c.id, c.uuid, c.access_group FROM credentials c WHERE c.uuid = ANY ($1) AND c.closed_at IS NULL";
 
 const LOCK_OPEN_CREDENTIALS: &str = "-- lock_open_credentials
 SELECT c.id FROM credentials c WHERE c.id = ANY ($1) AND c.closed_at IS NULL FOR UPDATE OF c SKIP LOCKED";
@@ -166,13 +177,21 @@ impl Tx<'_> {
         rows.iter().map(credential_state).collect()
     }
 
-    /// Which of these UUIDs open credentials have.
+    /// The open credentials with these UUIDs.
     ///
     /// # Errors
     /// The database's.
-    pub async fn open_uuids(&self, uuids: &[Uuid]) -> Result<Vec<Uuid>, DbError> {
-        let rows = self.query(OPEN_UUIDS, &[(&uuids, Type::UUID_ARRAY)]).await?;
-        rows.iter().map(|row| column(row, "uuid")).collect()
+    pub async fn open_by_uuid(&self, uuids: &[Uuid]) -> Result<Vec<UuidOwner>, DbError> {
+        let rows = self.query(OPEN_BY_UUID, &[(&uuids, Type::UUID_ARRAY)]).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(UuidOwner {
+                    id: column(row, "id")?,
+                    uuid: column(row, "uuid")?,
+                    access_group: column(row, "access_group")?,
+                })
+            })
+            .collect()
     }
 
     /// Closes and retires those of these credentials that are open and used by no row, and answers them. What somebody

@@ -10,7 +10,7 @@ use crate::ports::{ListedUser, UserList};
 use crate::removal::Inbound;
 
 /// A user on a list: number of the inbound, number on its list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// Which of the node's inbounds.
     pub inbound: u16,

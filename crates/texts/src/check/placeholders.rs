@@ -84,6 +84,13 @@ impl<'a> Reader<'a> {
         walk.found
     }
 
+    fn term(&self, id: &str) -> Option<(&'a str, &'a Pattern<&'a str>)> {
+        self.layer.own.entries().find_map(|entry| match entry {
+            Entry::Term(term) if term.id.name == id => Some((term.id.name, &term.value)),
+            _ => None,
+        })
+    }
+
     fn message(&self, id: &str) -> Option<(&'a str, &'a Pattern<&'a str>)> {
         self.layer.own.entries().find_map(|entry| match entry {
             Entry::Message(message) if message.id.name == id => Some((message.id.name, message.value.as_ref()?)),
@@ -117,9 +124,26 @@ impl<'a> Walk<'a> {
             InlineExpression::MessageReference { id, attribute: None } => self.message(id.name),
             InlineExpression::FunctionReference { id, arguments } => self.function(id, arguments),
             InlineExpression::Placeable { expression } => self.expression(expression),
-            // Rendering the samples shows what else does not exist; a term has placeholders of its own.
+            InlineExpression::TermReference { id, arguments, .. } => self.term(id.name, arguments.as_ref()),
+            // Rendering the samples shows what else does not exist.
             _ => {}
         }
+    }
+
+    /// A term has the placeholders that it is given, and Fluent is silent about others.
+    fn term(&mut self, id: &str, arguments: Option<&CallArguments<&str>>) {
+        let Some((id, pattern)) = self.reader.term(id) else {
+            return;
+        };
+        if self.inside.contains(&id) {
+            return;
+        }
+        let named = arguments.map_or(&[][..], |arguments| &arguments.named);
+        let scope = Scope(named.iter().map(|argument| (argument.name.name.to_owned(), Use::Code)).collect());
+        let mut inner =
+            Walk { reader: self.reader, scope: &scope, found: Vec::new(), inside: [&self.inside[..], &[id]].concat() };
+        inner.pattern(pattern);
+        self.found.extend(inner.found.into_iter().map(|problem| format!("-{id}: {problem}")));
     }
 
     fn function(&mut self, id: &Identifier<&str>, arguments: &CallArguments<&str>) {
@@ -147,7 +171,7 @@ impl<'a> Walk<'a> {
             Some(Use::Word(_)) => {
                 self.found.push(format!("writes ${}, which is only a word to choose a variant by", id.name));
             }
-            Some(Use::Written | Use::Plural) => {}
+            Some(Use::Written | Use::Plural | Use::Code) => {}
         }
     }
 
@@ -165,9 +189,10 @@ impl<'a> Walk<'a> {
                     self.found.push(format!("${} is never [{key}]; it is {}", id.name, known.join(" or ")));
                 }
             }
-            Some(Use::Word(_)) => {}
+            Some(Use::Word(_) | Use::Code) => {}
             Some(Use::Written) => {
-                self.found.push(format!("chooses by ${}, which is written for people and differs by language", id.name));
+                self.found
+                    .push(format!("chooses by ${}, which is written for people and differs by language", id.name));
             }
         }
     }

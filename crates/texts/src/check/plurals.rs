@@ -74,6 +74,9 @@ mod tests {
         assert_eq!(problem("zh", &["other"]), None);
         assert_eq!(problem("pl", &["0", "one", "few", "many"]), None);
         assert!(problem("ar", &["one", "other"]).is_some_and(|problem| problem.contains("two")));
-        assert_eq!(problem("en", &["single", "other"]), Some("$n is never [single]; it is other, one, or a number".to_owned()));
+        assert_eq!(
+            problem("en", &["single", "other"]),
+            Some("$n is never [single]; it is other, one, or a number".to_owned())
+        );
     }
 }

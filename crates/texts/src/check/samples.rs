@@ -23,7 +23,10 @@ pub(super) fn of(kind: &Kind) -> Vec<Params> {
     let mut all = vec![Params::new(moment(now))];
     for param in kind.params {
         let samples = of_param(param, now);
-        all = all.iter().flat_map(|params| samples.iter().map(|value| params.clone().with(param.name, value.clone()))).collect();
+        all = all
+            .iter()
+            .flat_map(|params| samples.iter().map(|value| params.clone().with(param.name, value.clone())))
+            .collect();
     }
     all
 }

@@ -63,7 +63,8 @@ charge_ahead = { $amount ->
    *[other] y
 }
 trial_over = { NUMBER($ended) } { nowhere }
-subscription_over = { inner }
+subscription_over = { inner } { -brand } { -brand(shop: \"x\") }
+-brand = Perennial { $shop }
 inner = { $inside } { inner }
 alert_parked = { $items }
     .item = { $pass } { $telegram_id }
@@ -73,7 +74,25 @@ format-group = { $count }
 format-months = x
 format-month-13 = x
 ";
-    assert_snapshot!(problems(&[("en.ftl", text)]), @"");
+    assert_snapshot!(problems(&[("en.ftl", text)]), @r"
+    Wrong en.ftl: alert_brake: its .item is missing
+    Wrong en.ftl: alert_parked: has an attribute .tooltip, which means nothing
+    Wrong en.ftl: alert_parked: unknown placeholder $telegram_id; there are $pass, $reason, $subscription_id
+    Wrong en.ftl: balance_short: $deadline_is is never [over]; it is past or ahead
+    Wrong en.ftl: balance_short: $stage is never [last]; it is first or final
+    Wrong en.ftl: balance_short-last: is no kind of notice and nothing refers to it; the kinds are renewed, balance_short, charge_ahead, trial_reminder, trial_over, subscription_over, alert_parked, alert_brake, alert_dead
+    Wrong en.ftl: charge_ahead: chooses by $amount, which is written for people and differs by language
+    Wrong en.ftl: format-group: unknown placeholder $count; there are none
+    Wrong en.ftl: format-month-13: is no kind of notice and nothing refers to it; the kinds are renewed, balance_short, charge_ahead, trial_reminder, trial_over, subscription_over, alert_parked, alert_brake, alert_dead
+    Wrong en.ftl: format-months: is no kind of notice and nothing refers to it; the kinds are renewed, balance_short, charge_ahead, trial_reminder, trial_over, subscription_over, alert_parked, alert_brake, alert_dead
+    Wrong en.ftl: renewd: is no kind of notice and nothing refers to it; the kinds are renewed, balance_short, charge_ahead, trial_reminder, trial_over, subscription_over, alert_parked, alert_brake, alert_dead
+    Wrong en.ftl: renewed: unknown placeholder $amuont; there are $amount, $amount_is, $balance, $balance_is, $tariff, $tariff_code, $until, $until_is, $until_left
+    Wrong en.ftl: renewed: unknown placeholder $deadline; there are $amount, $amount_is, $balance, $balance_is, $tariff, $tariff_code, $until, $until_is, $until_left
+    Wrong en.ftl: renewed: writes $amount_is, which is only a word to choose a variant by
+    Wrong en.ftl: subscription_over: -brand: unknown placeholder $shop; there are none
+    Wrong en.ftl: subscription_over: unknown placeholder $inside; there are $ended, $ended_is, $ended_left, $tariff, $tariff_code
+    Wrong en.ftl: trial_over: calls NUMBER(), but there are no functions
+    ");
 }
 
 #[test]
@@ -88,7 +107,10 @@ format-minutes = { $count ->
    *[other] минут
 }
 ";
-    assert_snapshot!(problems(&[("ru.ftl", text)]), @"");
+    assert_snapshot!(problems(&[("ru.ftl", text)]), @r"
+    Wrong ru.ftl: format-hours: forms of $count are missing: many, few
+    Wrong ru.ftl: format-minutes: $count is never [single]; it is many, one, few, or a number
+    ");
 }
 
 #[test]
@@ -109,17 +131,34 @@ charge_ahead = a & b, 1 < 2
 ",
         "long ".repeat(1_000)
     );
-    assert_snapshot!(problems(&[("en.ftl", &text)]), @"");
+    assert_snapshot!(problems(&[("en.ftl", &text)]), @r"
+    Wrong en.ftl: charge_ahead: a < that begins no tag; write &lt; for the sign
+    Wrong en.ftl: renewed: <b> is not closed
+    Wrong en.ftl: renewed: a .button needs a .url
+    Wrong en.ftl: subscription_over: 4999 characters are more than Telegram's 4096
+    Wrong en.ftl: trial_over: Telegram knows no <p>
+    Wrong en.ftl: trial_over: the button leads to ftp://example.org
+    Wrong en.ftl: trial_reminder: there is no text in it
+    ");
 }
 
 #[test]
 fn files_that_cannot_be_used_are_named() {
     let files = [
         ("russian language.ftl", "renewed = x\n"),
+        ("pt-BR.ftl", "renewed = x\n"),
+        ("pt_br.ftl", "renewed = x\n"),
         ("ru.ftl", "renewed = x\nrenewed = y\ntrial_over = { $ended\n\nsubscription_over\n"),
-        ("RU.ftl", "renewed = z\n"),
     ];
-    assert_snapshot!(problems(&files), @"");
+    let found: Vec<String> =
+        problems(&files).lines().filter(|line| line.starts_with("Wrong")).map(str::to_owned).collect();
+    assert_snapshot!(found.join("\n"), @r#"
+    Wrong pt_br.ftl: is not used: pt-BR.ftl is of the same language
+    Wrong ru.ftl: line 5: Expected a token starting with "="
+    Wrong ru.ftl: line 5: Expected a token starting with "}"
+    Wrong ru.ftl: renewed: is there twice; the last one counts
+    Wrong russian language.ftl: is not named after a language, as in pt-BR.ftl
+    "#);
 }
 
 #[test]

@@ -171,8 +171,7 @@ pub(crate) const SPANS: [i64; 23] = [
     21 * 86_400 + 22 * 3_600,
 ];
 
-pub(crate) const AMOUNTS: [i64; 12] =
-    [0, 1, 9, 10, 100, 101, 99_900, 100_000, 123_450, 123_456_789, -5, i64::MIN];
+pub(crate) const AMOUNTS: [i64; 12] = [0, 1, 9, 10, 100, 101, 99_900, 100_000, 123_450, 123_456_789, -5, i64::MIN];
 
 pub(crate) const DATES: [PrimitiveDateTime; 13] = [
     datetime!(2026-01-01 00:00),

@@ -1,0 +1,194 @@
+//! Delivery of notices with the rest of a pass's budget: its flags, its settings, and the bot and texts behind them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use perennial_core::db::{ClaimSettings, ClaimedNotice, Database, DbError, QuietHours};
+use perennial_core::delivery::{self, DeliverySettings, DeliverySummary};
+use perennial_core::ports::Button;
+use perennial_core::time::{Deadline, Timestamp};
+use perennial_telegram::{TELEGRAM_API, Telegram, TelegramSettings};
+use perennial_texts::{Moment, Params, Texts, kinds, time_params};
+use secrecy::SecretString;
+use time::PrimitiveDateTime;
+use time::macros::format_description;
+
+use crate::config::Config;
+use crate::config::check::readable;
+use crate::report::Report;
+use crate::setting::SettingError;
+
+/// Telegram says about 30 messages a second; a little below, nobody is refused.
+const DEFAULT_RATE: u32 = 25;
+/// For people whose zone is not known.
+const DEFAULT_TIME_ZONE: &str = "UTC";
+/// One message may take so long in all: short enough for the budget of a pass that runs every minute.
+const SEND_LIMIT: Duration = Duration::from_secs(8);
+const CONNECT_LIMIT: Duration = Duration::from_secs(4);
+
+/// Flags of programs that deliver notices; flatten them into the main's own.
+#[derive(Debug, Clone, Default, Args)]
+pub struct DeliveryOptions {
+    /// Reach the Bot API at this address [default: https://api.telegram.org]
+    #[arg(long, value_name = "URL", env = "PERENNIAL_TELEGRAM_API")]
+    pub telegram_api: Option<String>,
+
+    /// Read the bot's token from this file; the variable PERENNIAL_TELEGRAM_TOKEN may hold it instead
+    #[arg(long, value_name = "FILE", env = "PERENNIAL_TELEGRAM_TOKEN_FILE")]
+    pub telegram_token_file: Option<PathBuf>,
+
+    /// Leave the delivery of notices to other runs
+    #[arg(long)]
+    pub no_deliver: bool,
+}
+
+/// Delivers notices, or says why not.
+#[derive(Debug)]
+pub struct Delivery {
+    telegram: Option<Telegram>,
+    is_off: bool,
+    texts_folder: Option<PathBuf>,
+    default_language: Option<String>,
+    settings: DeliverySettings,
+}
+
+impl DeliveryOptions {
+    /// What flags, environment and settings file say. Connects to nothing.
+    ///
+    /// # Errors
+    /// A setting cannot be used.
+    pub fn delivery(&self, config: &Config) -> Result<Delivery, SettingError> {
+        let telegram = self.token(config)?.map(|token| self.telegram(token, config)).transpose()?;
+        if let Some(folder) = &config.texts.folder {
+            std::fs::read_dir(folder).map_err(|error| {
+                let problem = format!("cannot be read ({error})");
+                SettingError::new("texts.folder", folder.display(), problem, "name a folder with .ftl files")
+            })?;
+        }
+        let quiet_hours =
+            config.texts.quiet_hours.as_ref().map(|hours| QuietHours { from: hours.from, until: hours.until });
+        let mut time_names: Vec<String> = kinds().flat_map(time_params).map(str::to_owned).collect();
+        time_names.sort();
+        time_names.dedup();
+        let zone = config.texts.default_time_zone.clone();
+        Ok(Delivery {
+            telegram,
+            is_off: self.no_deliver,
+            texts_folder: config.texts.folder.clone(),
+            default_language: config.texts.default_language.clone(),
+            settings: DeliverySettings {
+                bot: "telegram".to_owned(),
+                rate_per_second: config.telegram.rate_per_second.unwrap_or(DEFAULT_RATE),
+                send_limit: SEND_LIMIT,
+                claim: ClaimSettings {
+                    default_time_zone: zone.unwrap_or_else(|| DEFAULT_TIME_ZONE.to_owned()),
+                    quiet_hours,
+                    time_params: time_names,
+                },
+            },
+        })
+    }
+
+    fn telegram(&self, token: SecretString, config: &Config) -> Result<Telegram, SettingError> {
+        let api = self.telegram_api.clone().or_else(|| config.telegram.api.clone());
+        let settings = TelegramSettings {
+            api: api.unwrap_or_else(|| TELEGRAM_API.to_owned()),
+            proxy: config.telegram.proxy.clone(),
+            connect_limit: CONNECT_LIMIT,
+            total_limit: SEND_LIMIT,
+            ..TelegramSettings::new(token)
+        };
+        Telegram::new(settings)
+            .map_err(|error| SettingError::unshown("telegram", error.to_string(), "correct the setting it names"))
+    }
+
+    /// The first of: the flag's file, the variable, the settings' file, the service manager's credential.
+    fn token(&self, config: &Config) -> Result<Option<SecretString>, SettingError> {
+        if let Some(file) = &self.telegram_token_file {
+            return token_in("--telegram-token-file", file).map(Some);
+        }
+        if let Some(token) = std::env::var("PERENNIAL_TELEGRAM_TOKEN").ok().filter(|token| !token.is_empty()) {
+            return Ok(Some(token.trim().to_owned().into()));
+        }
+        if let Some(file) = &config.telegram.token_file {
+            return token_in("telegram.token_file", file).map(Some);
+        }
+        let credential =
+            std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join("telegram-token"));
+        credential.filter(|file| file.exists()).map(|file| token_in("telegram-token", &file)).transpose()
+    }
+}
+
+fn token_in(setting: &str, file: &Path) -> Result<SecretString, SettingError> {
+    Ok(readable(setting, file)?.trim().to_owned().into())
+}
+
+impl Delivery {
+    /// Sends due notices until none is due or the budget ends, and adds to the report what was sent and what waits.
+    /// A dry run sends nothing.
+    ///
+    /// # Errors
+    /// The database's. The messenger's trouble is a warning: neither money nor access waits for it.
+    pub async fn deliver_rest(&self, db: &Database, deadline: &Deadline, report: &mut Report) -> Result<(), DbError> {
+        let waiting = db.run_tx("count_waiting", async |tx| tx.count_waiting_notices().await).await?;
+        report.notices.waiting = waiting.unsigned_abs();
+        if waiting == 0 || self.is_off || db.is_dry_run() {
+            return Ok(());
+        }
+        let Some(telegram) = &self.telegram else {
+            report.warnings.push(format!("{waiting} notices wait: there is no bot token (telegram.token_file)"));
+            return Ok(());
+        };
+        let texts = match Texts::load(self.texts_folder.as_deref(), self.default_language.as_deref()) {
+            Ok(texts) => Rendering(texts),
+            Err(error) => {
+                report.warnings.push(format!("{waiting} notices wait: {error}"));
+                return Ok(());
+            }
+        };
+        let mut summary = DeliverySummary::default();
+        let outcome = delivery::deliver(db, telegram, &texts, &self.settings, deadline, &mut summary).await;
+        add(&summary, report);
+        outcome?;
+        let waiting = db.run_tx("count_waiting", async |tx| tx.count_waiting_notices().await).await?;
+        report.notices.waiting = waiting.unsigned_abs();
+        Ok(())
+    }
+}
+
+fn add(summary: &DeliverySummary, report: &mut Report) {
+    report.notices.sent += summary.sent;
+    report.notices.dropped += summary.dropped;
+    report.notices.dead += summary.dead;
+    report.warnings.extend(summary.warnings.iter().cloned());
+    for (count, what) in [
+        (summary.maybe_lost, "reminders may be lost: nobody knows whether they were sent"),
+        (summary.maybe_doubled, "receipts or endings are sent again: nobody knows whether they arrived"),
+        (summary.throttled, "times Telegram said to wait"),
+    ] {
+        if count > 0 {
+            report.warnings.push(format!("{count} {what}"));
+        }
+    }
+}
+
+struct Rendering(Texts);
+
+impl delivery::Texts for Rendering {
+    fn render(&self, notice: &ClaimedNotice, now: Timestamp) -> Result<(String, Option<Button>), String> {
+        let local = |name: &str| wall_time(notice.local_times.get(name)?.as_str()?);
+        let local_now = local("now").ok_or("the receiver's local time is not known")?;
+        let moment = Moment { at: now, local: local_now };
+        let params =
+            Params::from_json(&notice.kind, &notice.params, moment, local).map_err(|error| error.to_string())?;
+        let language = notice.language.as_deref();
+        let text = self.0.render(&notice.kind, language, &params).map_err(|error| error.to_string())?;
+        Ok((text.html, text.button))
+    }
+}
+
+fn wall_time(text: &str) -> Option<PrimitiveDateTime> {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+    PrimitiveDateTime::parse(text, &format).ok()
+}
