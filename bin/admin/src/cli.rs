@@ -1,0 +1,476 @@
+//! Flags and commands.
+
+mod values;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use perennial_boot::BaseOptions;
+use perennial_core::time::Timestamp;
+
+pub use values::{ParkingPass, Switch};
+
+/// The whole command line. The common flags may stand before and after the command.
+#[derive(Debug)]
+pub struct Cli {
+    /// Flags every program has.
+    pub base: BaseOptions,
+    /// What to do.
+    pub command: Command,
+}
+
+/// Run a VPN subscription service by hand: migrate, sell, grant, check the books
+#[derive(Debug, Parser)]
+#[command(name = "admin", version, disable_help_subcommand = true, max_term_width = 100)]
+struct Flags {
+    #[allow(missing_docs)] // A doc comment here would become the help text of the whole program.
+    #[command(flatten)]
+    base: BaseOptions,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+impl CommandFactory for Cli {
+    fn command() -> clap::Command {
+        let common: Vec<clap::Id> = BaseOptions::augment_args(clap::Command::new("common"))
+            .get_arguments()
+            .map(|argument| argument.get_id().clone())
+            .collect();
+        Flags::command().mut_args(|argument| {
+            if common.contains(argument.get_id()) {
+                argument.global(true).help_heading("Common options")
+            } else {
+                argument
+            }
+        })
+    }
+
+    fn command_for_update() -> clap::Command {
+        Self::command()
+    }
+}
+
+impl FromArgMatches for Cli {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        let Flags { base, command } = Flags::from_arg_matches(matches)?;
+        Ok(Self { base, command })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Parser for Cli {}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring the schema up to date
+    Migrate(Migrate),
+    /// Write a user down, or a sign of life of one
+    EnsureUser(EnsureUser),
+    /// Put money from outside into a wallet
+    TopUp(TopUp),
+    /// Sell a period: charge the wallet, start or extend the subscription
+    Buy(Buy),
+    /// Give days free of charge
+    Grant(Grant),
+    /// Start a user's only trial
+    StartTrial(StartTrial),
+    /// End a subscription now
+    Cancel(Cancel),
+    /// Give a user a new credential and close the old one
+    Rotate(Rotate),
+    /// Take the latest payment back: money into the wallet, days off the subscription
+    Refund(Refund),
+    /// Switch automatic renewal
+    SetAutoRenew(SetAutoRenew),
+    /// The price list
+    #[command(subcommand)]
+    Tariff(TariffCommand),
+    /// Personal discounts
+    #[command(subcommand)]
+    Discount(DiscountCommand),
+    /// Give or take the VIP price
+    Vip(Vip),
+    /// Agree a price for a subscription, charged instead of the list price
+    AgreePrice(AgreePrice),
+    /// Make a pass leave a subscription alone
+    Park(Park),
+    /// Let a pass try a subscription again
+    Unpark(Unpark),
+    /// List parked subscriptions
+    Parked(Parked),
+    /// Check the books
+    Verify(Verify),
+    /// Tell all that happened to a user
+    Explain(Explain),
+    /// The cluster this database belongs to
+    #[command(subcommand)]
+    Installation(InstallationCommand),
+    /// Fill a new database with a made-up service and renew it
+    Demo(Demo),
+}
+
+impl Command {
+    /// As it is typed.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Migrate(_) => "migrate",
+            Self::EnsureUser(_) => "ensure-user",
+            Self::TopUp(_) => "top-up",
+            Self::Buy(_) => "buy",
+            Self::Grant(_) => "grant",
+            Self::StartTrial(_) => "start-trial",
+            Self::Cancel(_) => "cancel",
+            Self::Rotate(_) => "rotate",
+            Self::Refund(_) => "refund",
+            Self::SetAutoRenew(_) => "set-auto-renew",
+            Self::Tariff(TariffCommand::Set(_)) => "tariff set",
+            Self::Tariff(TariffCommand::List) => "tariff list",
+            Self::Discount(DiscountCommand::Set(_)) => "discount set",
+            Self::Discount(DiscountCommand::End(_)) => "discount end",
+            Self::Vip(_) => "vip",
+            Self::AgreePrice(_) => "agree-price",
+            Self::Park(_) => "park",
+            Self::Unpark(_) => "unpark",
+            Self::Parked(_) => "parked",
+            Self::Verify(_) => "verify",
+            Self::Explain(_) => "explain",
+            Self::Installation(InstallationCommand::Show) => "installation show",
+            Self::Installation(InstallationCommand::Accept) => "installation accept",
+            Self::Demo(_) => "demo",
+        }
+    }
+}
+
+/// `migrate`
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Migrate {
+    /// Stop at this version
+    #[arg(long, value_name = "N")]
+    pub to: Option<u32>,
+}
+
+/// The key of a call that must not be done twice.
+#[derive(Debug, Clone, Args)]
+pub struct Key {
+    /// Idempotency key: repeated with the same one, the call gives its first answer again [default: a new one, shown]
+    #[arg(long, value_name = "KEY", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub key: Option<String>,
+}
+
+/// Whether secrets are shown.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Secret {
+    /// Show the user's UUID in full instead of its beginning
+    #[arg(long)]
+    pub show_secret: bool,
+}
+
+/// `ensure-user`
+#[derive(Debug, Clone, Args)]
+pub struct EnsureUser {
+    /// Telegram id of the user
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    pub telegram_id: i64,
+    /// Language as Telegram gives it, such as ru [default: as it is]
+    #[arg(long, value_name = "TAG")]
+    pub language: Option<String>,
+    /// Time zone, such as Europe/Moscow [default: as it is]
+    #[arg(long, value_name = "NAME")]
+    pub time_zone: Option<String>,
+}
+
+/// `top-up`
+#[derive(Debug, Clone, Args)]
+pub struct TopUp {
+    /// Telegram id of the user
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    pub telegram_id: i64,
+    /// How much
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub kopecks: i64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub key: Key,
+}
+
+/// `buy`
+#[derive(Debug, Clone, Args)]
+pub struct Buy {
+    /// Telegram id of the user
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    pub telegram_id: i64,
+    /// Code of the tariff
+    #[arg(long, value_name = "CODE")]
+    pub tariff: String,
+    /// Whether the subscription renews by itself from now on: the customer has to agree
+    #[arg(long, value_name = "ON|OFF", hide_possible_values = true)]
+    pub auto_renew: Switch,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub key: Key,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub secret: Secret,
+}
+
+/// `grant`
+#[derive(Debug, Clone, Args)]
+pub struct Grant {
+    /// Telegram id of the user
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    pub telegram_id: i64,
+    /// Code of the tariff whose group is opened
+    #[arg(long, value_name = "CODE")]
+    pub tariff: String,
+    /// How many days
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=3660))]
+    pub days: i32,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub key: Key,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub secret: Secret,
+}
+
+/// `start-trial`
+#[derive(Debug, Clone, Args)]
+pub struct StartTrial {
+    /// Telegram id of the user
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    pub telegram_id: i64,
+    /// Code of the tariff whose group is opened
+    #[arg(long, value_name = "CODE")]
+    pub tariff: String,
+    /// How many hours
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=8784))]
+    pub hours: i32,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub key: Key,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub secret: Secret,
+}
+
+/// `cancel`
+#[derive(Debug, Clone, Args)]
+pub struct Cancel {
+    /// The subscription
+    pub subscription_id: i64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub key: Key,
+}
+
+/// `rotate`
+#[derive(Debug, Clone, Args)]
+pub struct Rotate {
+    /// Telegram id of the user
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    pub telegram_id: i64,
+    /// Group of the credential
+    #[arg(long, value_name = "NAME", default_value = "basic")]
+    pub group: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub key: Key,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub secret: Secret,
+}
+
+/// `refund`
+#[derive(Debug, Clone, Args)]
+pub struct Refund {
+    /// The payment
+    pub payment_id: i64,
+    /// Why, for the audit log
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub reason: String,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub key: Key,
+}
+
+/// `set-auto-renew`
+#[derive(Debug, Clone, Copy, Args)]
+pub struct SetAutoRenew {
+    /// The subscription
+    pub subscription_id: i64,
+    /// On or off
+    #[arg(value_name = "ON|OFF", hide_possible_values = true)]
+    pub switch: Switch,
+}
+
+/// `tariff …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum TariffCommand {
+    /// Write a tariff; what is not given stays as it is
+    Set(TariffSet),
+    /// List all tariffs
+    List,
+}
+
+/// `tariff set`
+#[derive(Debug, Clone, Args)]
+pub struct TariffSet {
+    /// Code of the tariff
+    pub code: String,
+    /// List price of one period; 0 is a price
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    pub price_kopecks: Option<i64>,
+    /// Length of the period in calendar months
+    #[arg(long, value_name = "N", conflicts_with = "days", value_parser = clap::value_parser!(i32).range(1..))]
+    pub months: Option<i32>,
+    /// Length of the period in days
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    pub days: Option<i32>,
+    /// Group of inbounds it opens [default for a new one: basic]
+    #[arg(long, value_name = "NAME")]
+    pub group: Option<String>,
+    /// Neither sell nor renew it from now on
+    #[arg(long, conflicts_with = "sell")]
+    pub withdraw: bool,
+    /// Sell and renew it again
+    #[arg(long)]
+    pub sell: bool,
+}
+
+/// `discount …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum DiscountCommand {
+    /// Give a user a discount in place of the one he has
+    Set(DiscountSet),
+    /// Take a user's discount
+    End(DiscountEnd),
+}
+
+/// `discount set`
+#[derive(Debug, Clone, Copy, Args)]
+pub struct DiscountSet {
+    /// Telegram id of the user
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    pub telegram_id: i64,
+    /// Percent off the list price
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..=100))]
+    pub percent: i32,
+    /// For so many days [default: without end]
+    #[arg(long, value_name = "N", conflicts_with = "until", value_parser = clap::value_parser!(i32).range(1..=36600))]
+    pub days: Option<i32>,
+    /// Until this moment, such as 2030-12-31T21:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = values::time)]
+    pub until: Option<Timestamp>,
+}
+
+/// `discount end`
+#[derive(Debug, Clone, Copy, Args)]
+pub struct DiscountEnd {
+    /// Telegram id of the user
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    pub telegram_id: i64,
+}
+
+/// `vip`
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Vip {
+    /// On or off
+    #[arg(value_name = "ON|OFF", hide_possible_values = true)]
+    pub switch: Switch,
+    /// Telegram id of the user
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    pub telegram_id: i64,
+}
+
+/// `agree-price`
+#[derive(Debug, Clone, Copy, Args)]
+#[command(group(clap::ArgGroup::new("price").required(true).args(["kopecks", "none"])))]
+pub struct AgreePrice {
+    /// The subscription
+    pub subscription_id: i64,
+    /// What a period costs this customer from now on
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    pub kopecks: Option<i64>,
+    /// List price and discounts count again
+    #[arg(long)]
+    pub none: bool,
+}
+
+/// `park`
+#[derive(Debug, Clone, Args)]
+pub struct Park {
+    /// The pass that is to leave it alone
+    pub pass: ParkingPass,
+    /// The subscription
+    pub subscription_id: i64,
+    /// Why
+    #[arg(long, value_name = "TEXT", default_value = "by hand")]
+    pub reason: String,
+}
+
+/// `unpark`
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Unpark {
+    /// The pass that is to try it again
+    pub pass: ParkingPass,
+    /// The subscription
+    pub subscription_id: i64,
+}
+
+/// `parked`
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Parked {
+    /// Also those that have failed, but are still tried
+    #[arg(long)]
+    pub all: bool,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+}
+
+/// `verify`
+#[derive(Debug, Clone, Args)]
+pub struct Verify {
+    /// Only these checks [default: all]
+    #[arg(value_name = "CHECK")]
+    pub checks: Vec<String>,
+    /// Memory for each sort and hash table, in megabytes; more of it makes large databases faster to check
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub work_mem: u32,
+}
+
+/// `explain`
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Explain {
+    /// Telegram id of the user
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    pub telegram_id: i64,
+    /// At most so many of the newest rows of each kind
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+}
+
+/// `installation …`
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum InstallationCommand {
+    /// Show which cluster this is and which one may act
+    Show,
+    /// Let this copy of a database act; the original must not act any more
+    Accept,
+}
+
+/// `demo`
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Demo {
+    /// How many customers to make up
+    #[arg(long, value_name = "N", default_value_t = 4000, value_parser = clap::value_parser!(u32).range(100..=200_000))]
+    pub users: u32,
+    /// Makes up the same customers again
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u32,
+}

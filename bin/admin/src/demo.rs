@@ -1,0 +1,137 @@
+//! `demo`: fills a new database with a made-up service, lets the real `renew` charge it twice, and checks the books.
+//!
+//! The people are made by set-based SQL beside this file: the same seed makes the same people, their times counted from
+//! now. They carry Telegram ids that no real user has, and `renew` is run with settings of the demo's own and without
+//! delivery, so nobody is ever written to. A database that holds anybody else is refused.
+
+mod figures;
+mod made_up;
+mod renew;
+
+use std::io;
+
+use perennial_boot::{Exit, Output};
+use perennial_core::ids::TelegramId;
+use serde_json::{Value, json};
+use tokio_postgres::Client;
+
+use crate::checks::CHECKS;
+use crate::cli;
+use crate::explain::explain;
+use crate::failure::Failure;
+use crate::output::{Answer, counted, say};
+use crate::session::Session;
+use crate::{migrate, verify};
+
+use figures::Figures;
+use renew::Renew;
+
+/// Megabytes for each sort and hash table of the checks.
+const WORK_MEM: u32 = 128;
+
+/// Runs the command.
+///
+/// # Errors
+/// Exit code 4 for a database that holds others than the demo's people, 78 without `renew` beside this program, 1 when
+/// what the demo shows is not so.
+pub async fn run(session: &Session, call: cli::Demo) -> Result<Answer, Failure> {
+    let stage = Stage { shown: session.output == Output::Text };
+    let renew = Renew::beside_this_program(session)?;
+    let client = session.connect_directly().await?;
+    made_up::must_be_new(&client).await?;
+    stage.heading("A new database")?;
+    let migrated = migrate::migrate(session, None).await?;
+    stage.say(&format!("{} applied\n", counted(migrated.applied.len() as u64, "migration")))?;
+    let first = made_up::fill(&client, call).await?;
+    stage.say(&format!("{} people made up, with seed {}\n", call.users, call.seed))?;
+    stage.say(&made_up::table(&client, first).await?)?;
+    let shown = show(session, &stage, &client, &renew, first).await?;
+    Ok(answer(call, &shown))
+}
+
+/// What the demo showed.
+struct Shown {
+    runs: Vec<renew::Run>,
+    figures: [Figures; 3],
+    verdicts: Vec<verify::Verdict>,
+    told: Value,
+}
+
+async fn show(
+    session: &Session,
+    stage: &Stage,
+    client: &Client,
+    renew: &Renew,
+    first: TelegramId,
+) -> Result<Shown, Failure> {
+    let before = Figures::read(client).await?;
+    stage.heading("renew: one pass")?;
+    let first_run = renew.run(stage)?;
+    let after = Figures::read(client).await?;
+    stage.heading("Before and after")?;
+    stage.say(&before.compared(&after))?;
+
+    stage.heading("renew: once more")?;
+    let second_run = renew.run(stage)?;
+    let again = Figures::read(client).await?;
+    let same = if again == after {
+        "nothing was done twice: every figure is as before\n".to_owned()
+    } else {
+        after.compared(&again)
+    };
+    stage.say(&same)?;
+
+    stage.heading("The books")?;
+    let verdicts = verify::run_all(client, CHECKS, WORK_MEM, |verdict| stage.write(&verify::lines(verdict))).await?;
+
+    let mut told = Value::Null;
+    if let Some(user) = made_up::renewed_just_now(client, first).await? {
+        stage.heading("The story of one customer (admin explain)")?;
+        let window = session.config.renew.window().duration();
+        let story = explain(&session.reader().await?, user, 1000, window).await?;
+        stage.say(&story.text)?;
+        told = story.json;
+    }
+    Ok(Shown { runs: vec![first_run, second_run], figures: [before, after, again], verdicts, told })
+}
+
+fn answer(call: cli::Demo, shown: &Shown) -> Answer {
+    let [before, after, again] = &shown.figures;
+    let good = shown.verdicts.iter().all(verify::Verdict::is_good) && after == again && before != after;
+    let end = if good {
+        "\nNothing is left running. The database stays as it is: try admin explain, admin parked, renew --dry-run.\n"
+    } else {
+        "\nThis is not as it should be: something was done twice, nothing was done, or the books are broken.\n"
+    };
+    let json = json!({
+        "users": call.users,
+        "seed": call.seed,
+        "before": before.json(),
+        "after": after.json(),
+        "after_the_second_run": again.json(),
+        "renew": shown.runs.iter().map(renew::Run::json).collect::<Vec<_>>(),
+        "verify": verify::answer(&shown.verdicts).json,
+        "explain": shown.told,
+        "good": good,
+    });
+    Answer { exit: if good { Exit::Done } else { Exit::Unforeseen }, ..Answer::new(end, json) }
+}
+
+/// Where the demo is shown as it goes on; with `--output json` it is not.
+struct Stage {
+    shown: bool,
+}
+
+impl Stage {
+    fn heading(&self, title: &str) -> Result<(), Failure> {
+        self.say(&format!("\n== {title}\n"))
+    }
+
+    fn say(&self, text: &str) -> Result<(), Failure> {
+        self.write(text).map_err(|error| Failure::unforeseen(format!("cannot write to standard output: {error}")))
+    }
+
+    fn write(&self, text: &str) -> io::Result<()> {
+        if self.shown { say(text) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,82 @@
+//! `installation show` and `accept`: which cluster this database lives in, and which one may act on it.
+
+use perennial_core::db::{Installation, NewAudit};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::output::Answer;
+use crate::session::Session;
+
+/// Shows it.
+///
+/// # Errors
+/// The database's.
+pub async fn show(session: &Session) -> Result<Answer, Failure> {
+    let db = session.reader().await?;
+    let (schema, installation) =
+        db.run_tx("show_installation", async |tx| Ok((tx.schema_version().await?, tx.installation().await?))).await?;
+    let verdict = match &installation {
+        found if found.is_a_copy() => "a copy: nothing may act on it until `admin installation accept`",
+        found if found.accepted_identifier.is_none() => "not recorded yet: `admin migrate` does it",
+        _ => "this cluster may act",
+    };
+    let text = format!(
+        "schema version     {}\nowner prefix       {}\nthis cluster       {}\naccepted cluster   {}\n{verdict}\n",
+        schema.unwrap_or_default(),
+        installation.owner_prefix,
+        installation.system_identifier,
+        installation.accepted_identifier.map_or_else(|| "none".to_owned(), |id| id.to_string()),
+    );
+    let mut json = as_json(&installation);
+    json["schema_version"] = json!(schema);
+    json["is_a_copy"] = json!(installation.is_a_copy());
+    Ok(Answer::new(text, json))
+}
+
+/// Lets this cluster act.
+///
+/// # Errors
+/// The database's.
+pub async fn accept(session: &Session) -> Result<Answer, Failure> {
+    let db = session.reader().await?;
+    let (before, after) = db
+        .run_tx("accept_installation", async |tx| {
+            let before = tx.installation().await?;
+            if before.accepted_identifier == Some(before.system_identifier) {
+                return Ok((before.clone(), before));
+            }
+            tx.accept_installation(None).await?;
+            let after = tx.installation().await?;
+            tx.insert_audit(&[NewAudit {
+                action: "installation_accepted",
+                telegram_id: None,
+                subscription_id: None,
+                before: Some(as_json(&before)),
+                after: Some(as_json(&after)),
+                reason: None,
+            }])
+            .await?;
+            Ok((before, after))
+        })
+        .await?;
+    let text = if before == after {
+        "this cluster was accepted already, nothing was changed\n".to_owned()
+    } else {
+        format!(
+            "cluster {} may act from now on, with owner prefix {}; stop the passes of the original\n",
+            after.system_identifier, after.owner_prefix
+        )
+    };
+    let mut json = as_json(&after);
+    json["changed"] = json!(before != after);
+    Ok(Answer::new(text, json))
+}
+
+fn as_json(installation: &Installation) -> Value {
+    json!({
+        // As text: the number is larger than what many JSON readers keep.
+        "system_identifier": installation.system_identifier.to_string(),
+        "accepted_identifier": installation.accepted_identifier.map(|id| id.to_string()),
+        "owner_prefix": installation.owner_prefix,
+    })
+}

@@ -1,0 +1,93 @@
+//! `admin`: what an operator does by hand. Migrations, the functions that bots call, the price list, parked rows, the
+//! checks of the books, the story of one user, the demo.
+//!
+//! Each command is one short transaction and says what it did; a refusal by the database is one line with a hint and
+//! exit code 3. Every change is signed `admin` in the audit log. Commands that move money or give rights take an
+//! idempotency key (`--key`); without one they make one and show it, so that a call whose answer was lost can be
+//! repeated without being done twice.
+//!
+//! The passes do not depend on any of this.
+
+pub mod calls;
+pub mod checks;
+pub mod cli;
+pub mod demo;
+pub mod explain;
+pub mod failure;
+pub mod installation;
+pub mod migrate;
+pub mod output;
+pub mod parking;
+pub mod price_list;
+pub mod session;
+pub mod terms;
+pub mod verify;
+
+use std::process::ExitCode;
+
+use cli::{Cli, Command, DiscountCommand, InstallationCommand, TariffCommand};
+use failure::Failure;
+use output::Answer;
+use perennial_boot::Exit;
+use session::Session;
+
+/// Runs one command and prints its answer or why it failed.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    let Cli { base, command } = cli;
+    let name = command.name();
+    let form = base.output.unwrap_or_default();
+    let outcome = Session::start(base).and_then(|session| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::unforeseen(format!("the runtime does not start: {error}")))?;
+        let outcome = runtime.block_on(obey(&session, command));
+        // A name lookup that hangs in a thread of its own must not hold up the exit.
+        runtime.shutdown_background();
+        outcome
+    });
+    let exit = match outcome {
+        Ok(answer) => match answer.print(name, form) {
+            Ok(()) => answer.exit,
+            Err(error) => Failure::unforeseen(format!("cannot write the answer: {error}")).print(name, form),
+        },
+        Err(failure) => failure.print(name, form),
+    };
+    exit.into()
+}
+
+async fn obey(session: &Session, command: Command) -> Result<Answer, Failure> {
+    match command {
+        Command::Migrate(migrate) => migrate::run(session, migrate).await,
+        Command::EnsureUser(call) => calls::ensure_user(session, call).await,
+        Command::TopUp(call) => calls::top_up(session, call).await,
+        Command::Buy(call) => calls::buy(session, call).await,
+        Command::Grant(call) => calls::grant(session, call).await,
+        Command::StartTrial(call) => calls::start_trial(session, call).await,
+        Command::Cancel(call) => calls::cancel(session, call).await,
+        Command::Rotate(call) => calls::rotate(session, call).await,
+        Command::Refund(call) => calls::refund(session, call).await,
+        Command::SetAutoRenew(call) => calls::set_auto_renew(session, call).await,
+        Command::Tariff(TariffCommand::Set(set)) => price_list::set(session, set).await,
+        Command::Tariff(TariffCommand::List) => price_list::list(session).await,
+        Command::Discount(DiscountCommand::Set(set)) => terms::set_discount(session, set).await,
+        Command::Discount(DiscountCommand::End(end)) => terms::end_discount(session, end).await,
+        Command::Vip(vip) => terms::set_vip(session, vip).await,
+        Command::AgreePrice(agree) => terms::agree_price(session, agree).await,
+        Command::Park(park) => parking::park(session, park).await,
+        Command::Unpark(unpark) => parking::unpark(session, unpark).await,
+        Command::Parked(parked) => parking::list(session, parked).await,
+        Command::Verify(verify) => verify::run(session, verify).await,
+        Command::Explain(explain) => explain::run(session, explain).await,
+        Command::Installation(InstallationCommand::Show) => installation::show(session).await,
+        Command::Installation(InstallationCommand::Accept) => installation::accept(session).await,
+        Command::Demo(demo) => demo::run(session, demo).await,
+    }
+}
+
+/// A subject that a command was given is not there.
+fn unknown(what: &str, hint: &str) -> Failure {
+    Failure::refused(format!("{what} is not known")).with_hint(hint)
+}
+
+/// Exit code of a command that found what it looked for, none of it good.
+const FOUND: Exit = Exit::Partial;

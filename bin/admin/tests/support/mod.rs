@@ -1,0 +1,98 @@
+//! Runs the built program on a test's database.
+#![allow(clippy::unwrap_used, dead_code)] // helpers of tests; not every test file uses all of them
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use perennial_testkit::TestDb;
+use serde_json::Value;
+use tokio_postgres::Client;
+
+/// What the program said and how it ended.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Standard output as an object.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The same, after asserting that all went well.
+    #[track_caller]
+    pub fn good(self) -> Self {
+        assert_eq!(self.code, 0, "{self:?}");
+        self
+    }
+}
+
+/// The program with nothing of our environment.
+pub fn admin(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_admin"));
+    // No settings file of this host either: the named one is empty.
+    command.env_clear().env("PERENNIAL_CONFIG", "/dev/null").args(arguments);
+    command
+}
+
+pub fn said(command: &mut Command) -> Said {
+    Said::of(&command.output().unwrap())
+}
+
+/// Runs the program on a database.
+pub fn run(db: &TestDb, arguments: &[&str]) -> Said {
+    said(admin(arguments).env("DATABASE_URL", db.url()))
+}
+
+/// Runs the program with `--output json` and answers the object it printed.
+#[track_caller]
+pub fn json(db: &TestDb, arguments: &[&str]) -> Value {
+    let mut all = arguments.to_vec();
+    all.extend(["--output", "json"]);
+    run(db, &all).good().json()
+}
+
+pub async fn sql(client: &Client, statements: &str) {
+    client.batch_execute(statements).await.unwrap_or_else(|error| panic!("{statements}: {error:?}"));
+}
+
+pub async fn number(client: &Client, query: &str) -> i64 {
+    let row = client.query_typed_one(query, &[]).await.unwrap_or_else(|error| panic!("{query}: {error:?}"));
+    row.get(0)
+}
+
+/// Builds `renew` where it belongs, beside the program under test: cargo builds only what a test's package has itself.
+pub fn renew_program() -> PathBuf {
+    let admin = PathBuf::from(env!("CARGO_BIN_EXE_admin"));
+    let folder = admin.parent().unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--package", "perennial-renew", "--bin", "renew"]);
+    if folder.file_name().is_some_and(|name| name == "release") {
+        cargo.arg("--release");
+    }
+    cargo.arg("--target-dir").arg(folder.parent().unwrap());
+    assert!(cargo.status().unwrap().success());
+    let renew = folder.join(format!("renew{}", std::env::consts::EXE_SUFFIX));
+    assert!(renew.is_file(), "{}", renew.display());
+    renew
+}
+
+/// One pass of `renew` on a database, sending nothing.
+#[track_caller]
+pub fn renew(db: &TestDb, arguments: &[&str]) {
+    let mut command = Command::new(renew_program());
+    command.env_clear().env("PERENNIAL_CONFIG", "/dev/null").env("DATABASE_URL", db.url());
+    command.args(["--no-deliver", "-q"]).args(arguments);
+    said(&mut command).good();
+}

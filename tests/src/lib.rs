@@ -1,0 +1,1 @@
+//! Nothing here: see the test files beside it.

@@ -1,0 +1,60 @@
+//! Years of a small service, simulated: random customers, prices, faults, lost connections and clocks, compared with a
+//! model after every pass. Conserved to the kopeck, one charge a period, no charge without extension and none the other
+//! way round.
+//!
+//! A failed run prints its seed. `PERENNIAL_SEED` repeats it; `PERENNIAL_SIM_RENEWALS` sets the size:
+//!
+//! ```text
+//! PERENNIAL_SIM_RENEWALS=100000 cargo nextest run --release -p perennial-tests --test renew_simulation --no-capture
+//! ```
+#![allow(clippy::unwrap_used)] // helpers of tests, too
+#![allow(clippy::print_stdout)] // figures, and the seed of a failed run
+
+mod support;
+
+use std::time::Instant;
+
+use perennial_core::time::Clock;
+use perennial_testkit::db_test;
+use support::NOW;
+use support::random::{Random, seed};
+use support::sim::op::Op;
+use support::sim::run::Simulation;
+
+/// Renewals after which a simulation ends, when nothing else is said.
+const RENEWALS: u64 = 1_500;
+
+fn wanted_renewals() -> u64 {
+    std::env::var("PERENNIAL_SIM_RENEWALS").map_or(RENEWALS, |given| given.parse().unwrap())
+}
+
+#[test]
+fn years_of_random_events_come_out_as_the_model_says_to_the_kopeck() {
+    let (seed, wanted) = (seed(), wanted_renewals());
+    println!("PERENNIAL_SEED={seed} PERENNIAL_SIM_RENEWALS={wanted}");
+    db_test(async |db| {
+        let mut random = Random::from_seed(seed);
+        // More customers, more rows a pass: a large simulation is to have full batches.
+        let users = usize::try_from((wanted / 50).clamp(30, 1_500)).unwrap();
+        let mut simulation = Simulation::new(db, users).await;
+        let began = Instant::now();
+        while simulation.renewals() < wanted {
+            for _ in 0..random.between(0, i64::try_from(users / 8).unwrap()) {
+                let op = Op::any(&mut random, users);
+                simulation.apply(&op).await;
+            }
+            let wait = Op::any_wait(&mut random);
+            simulation.apply(&wait).await;
+            let pass = Op::any_pass(&mut random);
+            simulation.apply(&pass).await;
+        }
+        let days = (simulation.world.clock.now() - NOW).whole_days();
+        println!(
+            "{} renewals of {users} customers in {days} days, {:?}: {:?}",
+            simulation.renewals(),
+            began.elapsed(),
+            simulation.figures
+        );
+        simulation.finish().await;
+    });
+}

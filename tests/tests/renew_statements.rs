@@ -1,0 +1,119 @@
+//! The repository's statements: each fits the migrated schema, and those of `renew` stay quick in a large table, also
+//! when the server plans them without looking at the values.
+#![allow(clippy::unwrap_used)] // helpers of tests, too
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use perennial_testkit::{db_test, db_test_unchecked};
+use serde_json::Value;
+use support::statements::{self, Statement};
+use support::World;
+use tokio_postgres::Client;
+
+#[test]
+fn every_statement_fits_the_migrated_schema_with_the_types_it_is_sent_with() {
+    db_test(async |db| {
+        let client = db.client().await;
+        let statements = statements::all();
+        let typed = statements.iter().filter(|statement| statement.types.is_some()).count();
+        assert!(typed > 20, "the reader has found the types of {typed} statements only");
+        for statement in &statements {
+            let prepared = client.batch_execute(&statement.prepare()).await;
+            prepared.unwrap_or_else(|error| panic!("{}: {}", statement.name, error.as_db_error().unwrap()));
+        }
+    });
+}
+
+#[test]
+fn every_statement_has_a_name_of_its_own() {
+    let statements = statements::all();
+    let names: BTreeSet<&str> = statements.iter().map(|statement| statement.name.as_str()).collect();
+    assert_eq!(names.len(), statements.len());
+}
+
+#[test]
+fn every_list_is_a_keyset_of_limited_length_with_static_text() {
+    for statement in statements::all() {
+        let Statement { name, sql, .. } = statement;
+        assert!(!sql.contains("OFFSET"), "{name}");
+        assert!(!sql.contains("IS NULL OR (") && !sql.contains("::text IS NULL"), "{name}");
+        if name.starts_with("list_") && name.ends_with("_due") {
+            assert!(sql.contains("ORDER BY") && sql.contains("LIMIT $"), "{name}");
+            assert!(!sql.contains("FOR "), "a list locks nothing: {name}");
+        }
+    }
+}
+
+/// A node of a plan with all nodes below it.
+fn nodes(plan: &Value) -> Vec<&Value> {
+    let below = plan["Plans"].as_array().into_iter().flatten();
+    std::iter::once(plan).chain(below.flat_map(nodes)).collect()
+}
+
+/// A scan of a whole table that is not one of the small ones.
+fn is_seq_scan(node: &Value, small: &[&str]) -> bool {
+    node["Node Type"] == "Seq Scan" && !small.contains(&node["Relation Name"].as_str().unwrap_or_default())
+}
+
+async fn plan(client: &Client, statement: &Statement) -> Value {
+    client.batch_execute(&statement.prepare()).await.unwrap();
+    let row = client.query_typed_one(&statement.explain(), &[]).await.unwrap();
+    let mut plan: Value = row.get(0);
+    plan[0]["Plan"].take()
+}
+
+/// A large book, written without triggers: 210 000 rows over two months, each with a payment, one in fifty parked.
+const LARGE_BOOK: &str = "
+    SET session_replication_role = replica;
+    INSERT INTO users (telegram_id) SELECT generate_series(1, 210000);
+    INSERT INTO accounts (kind, telegram_id, balance_kopecks) SELECT 'wallet', telegram_id, 0 FROM users;
+    INSERT INTO credentials (id, telegram_id, email) SELECT telegram_id, telegram_id, 'p.' || telegram_id FROM users;
+    INSERT INTO subscriptions (id, telegram_id, source, tariff, credential_id, starts_at, expires_at, anchor_day, auto_renew)
+    SELECT n, n, 'payment', 'basic_1m', n, e.at - interval '30 days', e.at, 1, n % 10 <> 0
+    FROM users u, LATERAL (SELECT u.telegram_id AS n) i,
+        LATERAL (SELECT timestamptz '2026-03-05 12:00+00' + n * interval '25 seconds' AS at) e;
+    INSERT INTO payments (subscription_id, period_start, period_end, amount_kopecks)
+    SELECT id, starts_at, expires_at, 0 FROM subscriptions;
+    INSERT INTO parked (pass, subscription, tries, reason)
+    SELECT 'renew', id, 3, 'a test' FROM subscriptions WHERE id % 50 = 0;
+    SET session_replication_role = origin;
+    ANALYZE";
+
+#[test]
+fn lists_and_claims_of_renew_are_index_scans_in_a_large_book_whatever_the_values() {
+    db_test_unchecked(async |db| {
+        let world = World::new(db).await;
+        world.execute(LARGE_BOOK).await;
+        for parked in ["one in fifty parked", "nearly all parked"] {
+            world.execute("DEALLOCATE ALL; SET plan_cache_mode = force_generic_plan").await;
+            // A count reads all it counts, so reading the parked rows at one go is right for it, and for no list.
+            for (name, small) in [("list_renewal_due", &[][..]), ("count_renewal_left", &["parked"][..])] {
+                let plan = plan(&world.client, &statements::named(name)).await;
+                let what = format!("{name}, {parked}: {plan:#}");
+                let nodes = nodes(&plan);
+                assert!(nodes.iter().all(|node| !is_seq_scan(node, small)), "{what}");
+                assert!(nodes.iter().all(|node| node["Node Type"] != "Sort"), "{what}");
+                let scan = nodes.iter().find(|node| node["Index Name"] == "subscriptions_renewal_due").expect(&what);
+                // Both ends are conditions of the index: a range, not a walk from its start.
+                let range = scan["Index Cond"].as_str().unwrap_or_default();
+                assert!(range.contains("ROW(expires_at, id) > ROW($1, $2)"), "{what}");
+                assert!(range.contains("expires_at <= $3"), "{what}");
+            }
+            for name in ["claim_renewal_due", "still_due_for_renewal", "extend", "read_back", "record_short_tries"] {
+                let plan = plan(&world.client, &statements::named(name)).await;
+                let small = ["tariffs", "discounts"];
+                assert!(nodes(&plan).iter().all(|node| !is_seq_scan(node, &small)), "{name}, {parked}: {plan:#}");
+            }
+            world
+                .execute(
+                    "INSERT INTO parked (pass, subscription, tries, reason)
+                     SELECT 'renew', id, 3, 'a test' FROM subscriptions WHERE id % 7 <> 0
+                     ON CONFLICT DO NOTHING;
+                     ANALYZE",
+                )
+                .await;
+        }
+    });
+}
