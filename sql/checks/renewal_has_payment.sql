@@ -3,10 +3,10 @@
 WITH renewed AS (
     SELECT a.id, a.subscription_id, a.at, a.after ->> 'amount_kopecks' AS amount,
         -- A cast of what is no time would end the whole check instead of naming the row.
-        CASE WHEN a.before ->> 'expires_at' LIKE '____-__-__T__:__:__%' THEN (a.before ->> 'expires_at')::timestamptz END
-            AS period_start,
-        CASE WHEN a.after ->> 'expires_at' LIKE '____-__-__T__:__:__%' THEN (a.after ->> 'expires_at')::timestamptz END
-            AS period_end
+        CASE WHEN a.before ->> 'expires_at' LIKE '____-__-__T__:__:__%'
+            THEN (a.before ->> 'expires_at')::timestamptz END AS period_start,
+        CASE WHEN a.after ->> 'expires_at' LIKE '____-__-__T__:__:__%'
+            THEN (a.after ->> 'expires_at')::timestamptz END AS period_end
     FROM audit_log a
     WHERE a.action = 'renewed'
 ),

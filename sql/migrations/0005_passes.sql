@@ -58,7 +58,7 @@ CREATE TABLE nodes (
 COMMENT ON TABLE nodes IS 'Xray servers ever seen in the settings. Rows stay expiring until proven gone from all that are not retired.';
 COMMENT ON COLUMN nodes.adopted_at IS 'First contact: what was unknown there then is adopted, never swept.';
 COMMENT ON COLUMN nodes.known_inbounds IS 'Inbounds reconcile-xray has met. At first contact with a further one, what is unknown there is adopted, too.';
-COMMENT ON COLUMN nodes.last_list_size IS 'Users listed last time; a much shorter list stops removals.';
+COMMENT ON COLUMN nodes.last_list_size IS 'Users there when reconcile-xray last left it unbraked; a much shorter list stops removals.';
 COMMENT ON COLUMN nodes.leased_until IS 'One copy of expire-fast removes users there until then; the others leave it alone.';
 COMMENT ON COLUMN nodes.failures IS 'Failed contacts in a row.';
 COMMENT ON COLUMN nodes.next_try_at IS 'After a failed contact expire-fast leaves the server alone until then; null: at once.';

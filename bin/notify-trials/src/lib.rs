@@ -18,11 +18,22 @@ use std::time::Duration;
 use perennial_core::batch::{Piece, run_batch};
 use perennial_core::db::{Database, DbError, FailedTry, ReminderKey, Tx, Verdict};
 use perennial_core::ending::{self, EndSettings, EndSummary};
-use perennial_core::ids::SubscriptionId;
+use perennial_core::ids::{SubscriptionId, TelegramId};
 use perennial_core::page::Pages;
 use perennial_core::time::{Deadline, Timestamp, from_micros};
 
 use plan::{Stage, decide};
+
+/// A reminder that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reminded {
+    /// The trial.
+    pub id: SubscriptionId,
+    /// Its user.
+    pub telegram_id: TelegramId,
+    /// Name of the stage.
+    pub stage: String,
+}
 
 /// Settings of the pass.
 #[derive(Clone)]
@@ -33,6 +44,8 @@ pub struct Settings<'a> {
     pub batch_rows: usize,
     /// Failed tries after which a row is parked.
     pub max_tries: i32,
+    /// Told of every reminder written, after its commit (in a dry run, of every one that would be).
+    pub observer: &'a dyn Fn(&Reminded),
     /// How trials that are over are ended; none: not by this pass.
     pub end: Option<EndSettings<'a>>,
 }
@@ -68,7 +81,7 @@ pub struct Summary {
 /// What a committed transaction did.
 #[derive(Debug, Default)]
 struct Written {
-    reminded: u64,
+    reminded: Vec<Reminded>,
     superseded: u64,
     busy: u64,
 }
@@ -99,11 +112,13 @@ async fn remind(
     settings: &Settings<'_>,
     summary: &mut Summary,
 ) -> Result<(), DbError> {
-    let mut cursor =
+    let beginning =
         ReminderKey { next_reminder_at: from_micros(0).unwrap_or_else(|| db.now()), id: SubscriptionId(0) };
+    let mut cursor = beginning;
     let mut pages = Pages::above(cursor, settings.batch_rows);
     while let Some(page) = pages.next() {
         if deadline.is_over() {
+            summary.cut_short = true;
             return count_left(db, cursor, summary).await;
         }
         let listed = db.run_tx("list_reminders", async |tx| tx.list_reminders_due(&page).await).await?;
@@ -112,7 +127,10 @@ async fn remind(
             run_batch(db, deadline, "remind", &listed, async |tx, keys| write(tx, keys, settings.stages).await).await;
         for piece in batch.pieces {
             match piece {
-                Piece::Done(written) => summary.count(&written),
+                Piece::Done(written) => {
+                    written.reminded.iter().for_each(settings.observer);
+                    summary.count(&written);
+                }
                 Piece::Held(_) => summary.busy += 1,
                 Piece::Failed(key, error) => {
                     record_failed(db, key, &error, settings.max_tries).await?;
@@ -126,7 +144,8 @@ async fn remind(
         cursor = listed.last().copied().unwrap_or(cursor);
         pages = page.listed(&listed);
     }
-    Ok(())
+    // Whatever was held or failed is due as before, unless the other holder has seen to it.
+    if summary.busy + summary.failed > 0 { count_left(db, beginning, summary).await } else { Ok(()) }
 }
 
 /// One transaction: claim, decide, write.
@@ -134,20 +153,31 @@ async fn write(tx: &Tx<'_>, listed: &[ReminderKey], stages: &[Stage]) -> Result<
     let claimed = tx.claim_reminders_due(listed).await?;
     let mut written = Written { busy: (listed.len() - claimed.len()) as u64, ..Written::default() };
     let mut notices = Vec::new();
-    let mut audit = Vec::new();
+    let mut reminders = Vec::new();
     let mut moments: Vec<(SubscriptionId, Option<Timestamp>)> = Vec::with_capacity(claimed.len());
     for trial in &claimed {
         let decision = decide(trial, stages, tx.now());
         written.superseded += decision.superseded;
         moments.push((trial.id, decision.next));
-        if let Some(reminder) = &decision.remind {
-            notices.push(plan::notice(trial, reminder));
-            audit.push(plan::audit(trial, reminder));
+        if let Some(reminder) = decision.remind {
+            notices.push(plan::notice(trial, &reminder));
+            reminders.push((trial, reminder));
         }
     }
-    let (reminded, (), ()) =
-        futures_util::try_join!(tx.insert_notices(&notices), tx.insert_audit(&audit), tx.plan_reminders(&moments))?;
-    written.reminded = reminded;
+    let ids: Vec<SubscriptionId> = claimed.iter().map(|trial| trial.id).collect();
+    let (new, (), ()) = futures_util::try_join!(
+        tx.insert_new_notices(&notices),
+        tx.plan_reminders(&moments),
+        tx.forget_failed_tries(&ids),
+    )?;
+    // A trial that was moved is looked at from its start; what it was told then is no new deed.
+    reminders.retain(|(_, reminder)| new.contains(&reminder.dedupe_key));
+    let audit: Vec<_> = reminders.iter().map(|(trial, reminder)| plan::audit(trial, reminder)).collect();
+    tx.insert_audit(&audit).await?;
+    written.reminded = reminders
+        .into_iter()
+        .map(|(trial, reminder)| Reminded { id: trial.id, telegram_id: trial.telegram_id, stage: reminder.stage })
+        .collect();
     Ok(written)
 }
 
@@ -162,7 +192,7 @@ async fn record_failed(db: &Database, key: ReminderKey, why: &DbError, max_tries
 async fn count_left(db: &Database, cursor: ReminderKey, summary: &mut Summary) -> Result<(), DbError> {
     let (rows, oldest) = db.run_tx("count_left", async |tx| tx.count_reminders_left(cursor).await).await?;
     summary.left += rows.unsigned_abs();
-    summary.cut_short |= rows > 0;
+    summary.cut_short &= rows > 0;
     let due_for = oldest.and_then(|since| Duration::try_from(db.now() - since).ok()).unwrap_or_default();
     summary.oldest_due = summary.oldest_due.max(due_for);
     Ok(())
@@ -170,8 +200,9 @@ async fn count_left(db: &Database, cursor: ReminderKey, summary: &mut Summary) -
 
 impl Summary {
     fn count(&mut self, written: &Written) {
-        self.reminded += written.reminded;
-        self.notices_written += written.reminded;
+        let reminded = written.reminded.len() as u64;
+        self.reminded += reminded;
+        self.notices_written += reminded;
         self.superseded += written.superseded;
         self.busy += written.busy;
     }

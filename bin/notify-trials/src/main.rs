@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use notify_trials::plan::{Moment, Stage};
-use notify_trials::{Settings, Summary};
+use notify_trials::{Reminded, Settings, Summary};
 use perennial_boot::{
     Config, Context, Delivery, DeliveryOptions, Notices, Report, SettingError, StageMoment, TrialsSection,
 };
@@ -66,7 +66,16 @@ async fn pass(ctx: Context<Trials>) -> anyhow::Result<Report> {
             log::info!(subscription_id = ended.id.0; "trial ended");
         }
     };
+    let reminded = |reminded: &Reminded| {
+        let Reminded { id, telegram_id, stage } = reminded;
+        if ctx.dry_run {
+            ctx.plan.line(format_args!("remind user {telegram_id} of trial {id}: {stage}"));
+        } else {
+            log::info!(subscription_id = id.0, stage = stage.as_str(); "trial reminded");
+        }
+    };
     let settings = Settings {
+        observer: &reminded,
         stages: &ctx.settings.stages,
         batch_rows: ctx.batch_rows,
         max_tries: MAX_TRIES,

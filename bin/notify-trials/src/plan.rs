@@ -115,7 +115,7 @@ pub fn notice(trial: &DueReminder, reminder: &Reminder) -> NewNotice {
             "stage": reminder.stage,
             "ends": micros(trial.expires_at),
         }),
-        subscription_id: trial.id,
+        subscription_id: Some(trial.id),
         useless_after: Some(trial.expires_at),
         urgent: reminder.is_last,
     }

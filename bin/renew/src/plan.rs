@@ -269,7 +269,7 @@ fn receipt(row: &DueForRenewal, price: Kopecks, until: Timestamp) -> NewNotice {
             "balance_kopecks": row.balance.0 - price.0,
             "until": micros(until),
         }),
-        subscription_id: row.id,
+        subscription_id: Some(row.id),
         useless_after: None,
         urgent: false,
     }
@@ -288,7 +288,7 @@ fn short_notice(row: &DueForRenewal, price: Kopecks, stage: Stage, useless_after
             "missing_kopecks": price.0 - row.balance.0,
             "deadline": micros(row.period_start),
         }),
-        subscription_id: row.id,
+        subscription_id: Some(row.id),
         useless_after: Some(useless_after),
         urgent: stage == Stage::Final,
     }

@@ -1,4 +1,7 @@
-//! Delivery of notices with the rest of a pass's budget: its flags, its settings, and the bot and texts behind them.
+//! Delivery of notices with the rest of a pass's budget: its flags, its settings, the bot and the texts behind them, and
+//! the alerts to the operator's chat.
+
+mod alerts;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use perennial_core::db::{ClaimSettings, ClaimedNotice, Database, DbError, QuietHours};
 use perennial_core::delivery::{self, DeliverySettings, DeliverySummary};
+use perennial_core::ids::TelegramId;
 use perennial_core::ports::Button;
 use perennial_core::time::{Deadline, Timestamp};
 use perennial_telegram::{TELEGRAM_API, Telegram, TelegramSettings};
@@ -48,6 +52,7 @@ pub struct DeliveryOptions {
 pub struct Delivery {
     telegram: Option<Telegram>,
     is_off: bool,
+    admin_chat: Option<TelegramId>,
     texts_folder: Option<PathBuf>,
     default_language: Option<String>,
     settings: DeliverySettings,
@@ -75,6 +80,7 @@ impl DeliveryOptions {
         Ok(Delivery {
             telegram,
             is_off: self.no_deliver,
+            admin_chat: config.telegram.admin_chat.map(TelegramId),
             texts_folder: config.texts.folder.clone(),
             default_language: config.texts.default_language.clone(),
             settings: DeliverySettings {
@@ -125,25 +131,26 @@ fn token_in(setting: &str, file: &Path) -> Result<SecretString, SettingError> {
 }
 
 impl Delivery {
-    /// Sends due notices until none is due or the budget ends, and adds to the report what was sent and what waits.
-    /// A dry run sends nothing.
+    /// Writes what a person must look at for the operator's chat, then sends due notices until none is due or the budget
+    /// ends, and adds to the report what was sent and what waits. A dry run writes and sends nothing.
     ///
     /// # Errors
     /// The database's. The messenger's trouble is a warning: neither money nor access waits for it.
     pub async fn deliver_rest(&self, db: &Database, deadline: &Deadline, report: &mut Report) -> Result<(), DbError> {
-        let waiting = db.run_tx("count_waiting", async |tx| tx.count_waiting_notices().await).await?;
-        report.notices.waiting = waiting.unsigned_abs();
-        if waiting == 0 || self.is_off || db.is_dry_run() {
+        self.alert(db, report).await?;
+        report.notices.waiting = waiting(db).await?;
+        if report.notices.waiting == 0 || self.is_off || db.is_dry_run() {
             return Ok(());
         }
         let Some(telegram) = &self.telegram else {
+            let waiting = report.notices.waiting;
             report.warnings.push(format!("{waiting} notices wait: there is no bot token (telegram.token_file)"));
             return Ok(());
         };
         let texts = match Texts::load(self.texts_folder.as_deref(), self.default_language.as_deref()) {
             Ok(texts) => Rendering(texts),
             Err(error) => {
-                report.warnings.push(format!("{waiting} notices wait: {error}"));
+                report.warnings.push(format!("{} notices wait: {error}", report.notices.waiting));
                 return Ok(());
             }
         };
@@ -151,10 +158,15 @@ impl Delivery {
         let outcome = delivery::deliver(db, telegram, &texts, &self.settings, deadline, &mut summary).await;
         add(&summary, report);
         outcome?;
-        let waiting = db.run_tx("count_waiting", async |tx| tx.count_waiting_notices().await).await?;
-        report.notices.waiting = waiting.unsigned_abs();
+        self.alert_dead(db, &summary, report).await?;
+        report.notices.waiting = waiting(db).await?;
         Ok(())
     }
+}
+
+async fn waiting(db: &Database) -> Result<u64, DbError> {
+    let waiting = db.run_tx("count_waiting", async |tx| tx.count_waiting_notices().await).await?;
+    Ok(waiting.unsigned_abs())
 }
 
 fn add(summary: &DeliverySummary, report: &mut Report) {

@@ -253,7 +253,7 @@ fn notice(row: &DueToEnd) -> Option<NewNotice> {
         kind,
         dedupe_key: format!("{kind}:{}:{}", row.id, micros(row.expires_at)),
         params: json!({ "tariff": row.tariff, "ended": micros(row.expires_at) }),
-        subscription_id: row.id,
+        subscription_id: Some(row.id),
         useless_after: None,
         urgent: false,
     })

@@ -135,9 +135,10 @@ fn judge(found: Option<u32>, target: Option<u32>) -> Result<(), MigrateError> {
         (_, Some(wanted)) if wanted > known || wanted == 0 => {
             Err(MigrateError::NoSuchTarget { wanted, problem: format!("this program knows 1 to {known}") })
         }
-        (Some(found), Some(wanted)) if wanted < found => {
-            Err(MigrateError::NoSuchTarget { wanted, problem: format!("the database is at {found}, and none goes back") })
-        }
+        (Some(found), Some(wanted)) if wanted < found => Err(MigrateError::NoSuchTarget {
+            wanted,
+            problem: format!("the database is at {found}, and none goes back"),
+        }),
         _ => Ok(()),
     }
 }

@@ -34,7 +34,10 @@ fn a_second_time_nothing_is_applied() {
     db_test_unchecked(async |db| {
         let mut client = emptied(&db).await;
         let applied = apply(&mut client, None).await.unwrap();
-        assert_eq!(applied.iter().map(|migration| migration.version).collect::<Vec<_>>(), (1..=VERSION).collect::<Vec<_>>());
+        assert_eq!(
+            applied.iter().map(|migration| migration.version).collect::<Vec<_>>(),
+            (1..=VERSION).collect::<Vec<_>>()
+        );
         assert_eq!(apply(&mut client, None).await.unwrap(), []);
     });
 }
@@ -54,7 +57,8 @@ fn a_target_stops_the_migration_there() {
 fn a_newer_database_is_refused() {
     db_test_unchecked(async |db| {
         let mut client = db.client().await;
-        let newer = format!("INSERT INTO {HISTORY_TABLE} VALUES ({}, 'later', '2030-01-01T00:00:00Z', '1')", VERSION + 1);
+        let newer =
+            format!("INSERT INTO {HISTORY_TABLE} VALUES ({}, 'later', '2030-01-01T00:00:00Z', '1')", VERSION + 1);
         client.batch_execute(&newer).await.unwrap();
         let error = apply(&mut client, None).await.unwrap_err();
         assert!(matches!(error, MigrateError::Newer { found, known } if found == VERSION + 1 && known == VERSION));
@@ -84,7 +88,10 @@ fn a_migration_that_fails_leaves_nothing_behind() {
         assert!(source.to_string().contains("\"payments\" already exists"), "{source}");
         assert!(history(&client).await.is_empty());
         assert!(client.batch_execute("SELECT FROM users").await.is_err());
-        let held = client.query_typed_one("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()", &[]);
+        let held = client.query_typed_one(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
+            &[],
+        );
         assert_eq!(held.await.unwrap().get::<_, i64>(0), 0, "the lock is given back");
     });
 }

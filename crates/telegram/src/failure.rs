@@ -31,3 +31,20 @@ pub(crate) fn before_an_answer(error: reqwest::Error, token: &Token) -> Messenge
     let reason = token.mask(&words(error));
     if certainly_not_sent { MessengerError::Transient { reason } } else { MessengerError::Unknown { reason } }
 }
+
+#[cfg(test)]
+mod tests {
+    use reqwest::Client;
+
+    use super::words;
+
+    #[tokio::test]
+    async fn the_words_of_an_error_are_without_its_url() {
+        let settings = crate::TelegramSettings::new("1:secret".into());
+        let client: Client = crate::client::build(&settings, None).unwrap();
+        let error = client.get("http://127.0.0.1:9/bot1:secret/sendMessage").send().await.unwrap_err();
+        assert!(format!("{error}").contains("secret"), "the library itself does print it");
+        let text = words(error);
+        assert!(text.contains("refused") && !text.contains("secret"), "{text}");
+    }
+}

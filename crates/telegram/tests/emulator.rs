@@ -3,6 +3,7 @@
 //!
 //! `scripts/install-telegram-emulator.sh` puts it into the cache folder. Where Node.js or npm are missing the test says
 //! so and passes, except in CI, where only a machine that cannot have them is excused.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)] // helpers of tests, too
 
 mod common;
 

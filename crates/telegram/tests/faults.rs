@@ -1,4 +1,5 @@
 //! Every fault of the fake server, and what the client makes of it.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
 
 mod common;
 

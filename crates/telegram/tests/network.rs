@@ -1,4 +1,5 @@
 //! The way to the server: connections, proxies, and what fails on it.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
 
 mod common;
 

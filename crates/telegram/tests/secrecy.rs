@@ -1,5 +1,6 @@
 //! The token and the proxy's password are in nothing that is printed, whatever goes wrong and however talkative the
 //! logs are.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
 
 mod common;
 

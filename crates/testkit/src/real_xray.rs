@@ -1,8 +1,7 @@
 //! Real Xray servers for tests, as `scripts/install-xray.sh` makes them: a Python module with the whole of Xray in it.
 //!
-//! Each listens with its API on a Unix socket in a folder of its own. The ports of its inbounds are held for as long as
-//! it runs: Xray listens with `SO_REUSEPORT`, so a second one on the same port would start without an error and take
-//! every other connection.
+//! Each has its API on a Unix socket of its own. The ports of its inbounds are held for as long as it runs: Xray listens
+//! with `SO_REUSEPORT`, so a second one on the same port would start without an error and take every other connection.
 
 use std::fmt;
 use std::fs;
@@ -75,8 +74,8 @@ pub struct Installed {
 pub fn find(version: Version) -> io::Result<Option<Installed>> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    let folder = cache.map(|cache| cache.join("perennial/xray").join(version.package()));
-    let python = folder.map(|folder| folder.join("bin/python")).filter(|python| python.exists());
+    let python = cache.map(|cache| cache.join("perennial/xray").join(version.package()).join("bin/python"));
+    let python = python.filter(|python| python.exists());
     if let Some(python) = python {
         return Ok(Some(Installed { python }));
     }
@@ -91,6 +90,7 @@ pub fn find(version: Version) -> io::Result<Option<Installed>> {
 }
 
 /// A port that nobody else gets while this lives, except for those who share it by `SO_REUSEPORT` and name it.
+#[derive(Debug)]
 struct HeldPort {
     port: u16,
     /// Bound, and never listens, so no connection comes to it.
@@ -103,7 +103,7 @@ impl HeldPort {
         socket.set_reuseport(true)?;
         socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let port = socket.local_addr()?.port();
-        if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if listens(port) {
             return Err(io::Error::other(format!("somebody listens on port {port} already")));
         }
         Ok(Self { port, _socket: socket })
@@ -126,6 +126,7 @@ pub struct Setup {
 /// A running server with a VLESS inbound `vless-in`. Dropping it kills it.
 ///
 /// It dies with the *thread* that started it, by the kernel's hand: keep it on a thread that outlives it.
+#[derive(Debug)]
 pub struct RealXray {
     process: Process,
     installed: Installed,
@@ -133,12 +134,6 @@ pub struct RealXray {
     tls: Option<HeldPort>,
     _others: Vec<HeldPort>,
     folder: TempDir,
-}
-
-impl fmt::Debug for RealXray {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RealXray").field("pid", &self.process.child.id()).finish_non_exhaustive()
-    }
 }
 
 impl RealXray {
@@ -163,8 +158,7 @@ impl RealXray {
             config["api"]["listen"].take();
         }
         config["inbounds"] = inbounds.into();
-        let ports: Vec<u16> = inbound_ports(&config);
-        let process = Process::start(installed, folder.path(), &config, &ports)?;
+        let process = Process::start(installed, folder.path(), &config, &inbound_ports(&config))?;
         Ok(Self { process, installed: installed.clone(), vless, tls, _others: others, folder })
     }
 
@@ -237,17 +231,11 @@ fn base_config(setup: &Setup, api: &Path, vless_port: u16) -> Value {
         [] => json!(["HandlerService", "StatsService"]),
         given => json!(given),
     };
-    let clients: Vec<Value> = setup
-        .users
-        .iter()
-        .map(|(email, uuid, flow)| {
-            let mut client = json!({"id": uuid.to_string(), "email": email, "flow": flow});
-            if email.is_empty() {
-                client = json!({"id": uuid.to_string()});
-            }
-            client
-        })
-        .collect();
+    let clients = setup.users.iter().map(|(email, uuid, flow)| match email.as_str() {
+        "" => json!({"id": uuid.to_string()}),
+        email => json!({"id": uuid.to_string(), "email": email, "flow": flow}),
+    });
+    let clients: Vec<Value> = clients.collect();
     json!({
         "log": {"loglevel": "none"}, "stats": {},
         "api": {"tag": "api", "listen": format!("{},0600", api.display()), "services": services},
@@ -275,6 +263,7 @@ fn inbound_ports(config: &Value) -> Vec<u16> {
 }
 
 /// A VLESS client: what is sent to its port comes out of the server and is echoed.
+#[derive(Debug)]
 pub struct RealClient {
     _process: Process,
     port: HeldPort,
@@ -338,6 +327,7 @@ fn echo() -> io::Result<u16> {
 }
 
 /// A process that dies with this value, and with the thread that started it.
+#[derive(Debug)]
 struct Process {
     child: Child,
 }
@@ -357,8 +347,7 @@ impl Process {
         command.args(["-I", "-c", PROGRAM]).arg(&file).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log);
         let mut process = Self { child: spawn_bound(&mut command)? };
-        let has_socket = config["api"]["listen"].is_string();
-        let begun = Instant::now();
+        let (has_socket, begun) = (config["api"]["listen"].is_string(), Instant::now());
         loop {
             if (!has_socket || UnixStream::connect(&api).is_ok()) && ports.iter().all(|&port| listens(port)) {
                 return Ok(process);

@@ -5,7 +5,7 @@
 # Texts are HTML as Telegram takes it. A message may have a button below it: give it both attributes,
 #     .button = My account
 #     .url = https://t.me/my_bot?start=pay
-# A reminder of one stage may have a text of its own: trial_reminder-71h. So may balance_short-first, balance_short-final.
+# A stage may have a text of its own: trial_reminder-71h, balance_short-first, balance_short-final.
 
 ## Notices
 
@@ -35,7 +35,8 @@ balance_short =
        *[ahead] Top up by { $deadline } ({ $deadline_left } left), and it is renewed by itself.
     }
 
-# $tariff, $amount, $balance, $missing (zero when the balance is enough), $charge_at
+# $tariff, $amount, $balance, $missing (zero when the balance is enough), $charge_at, $deadline (the end, until which it
+# is tried again)
 charge_ahead =
     <b>Renewal on { $charge_at }</b>
 
@@ -43,7 +44,7 @@ charge_ahead =
     Balance: { $balance }
     { $missing_is ->
         [zero] That is enough, there is nothing to do.
-       *[positive] Missing: <b>{ $missing }</b>. Top up before then.
+       *[positive] Missing: <b>{ $missing }</b>. Top up by { $deadline }.
     }
 
 # $stage (the name of the reminder in the settings), $tariff, $ends

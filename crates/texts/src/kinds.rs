@@ -72,6 +72,7 @@ pub(crate) static KINDS: [Kind; 9] = [
             param("balance", Is::Money),
             param("missing", Is::Money),
             param("charge_at", Is::Time),
+            param("deadline", Is::Time),
         ],
     },
     Kind { name: "trial_reminder", params: &[TARIFF, param("stage", Is::Stage(&[])), param("ends", Is::Time)] },

@@ -1,4 +1,5 @@
 //! Every shipped text in English, word for word.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
 
 mod common;
 
@@ -121,7 +122,7 @@ fn a_charge_ahead_that_the_balance_does_not_cover() {
 
     We will charge 199~₽ for the plan basic_30.
     Balance: 198.99~₽
-    Missing: <b>0.01~₽</b>. Top up before then.
+    Missing: <b>0.01~₽</b>. Top up by 26 November, 00:30.
     ");
 }
 

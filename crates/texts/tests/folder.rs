@@ -1,4 +1,5 @@
 //! An operator's folder: overrides, languages, buttons, slips.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Every shipped text in Russian, word for word.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
 
 mod common;
 
@@ -121,7 +122,7 @@ fn a_charge_ahead_that_the_balance_does_not_cover() {
 
     Спишем 199~₽ за тариф basic_30.
     Баланс: 198,99~₽
-    Не хватает: <b>0,01~₽</b>. Пополните баланс до этого времени.
+    Не хватает: <b>0,01~₽</b>. Пополните баланс до 26 ноября, 00:30.
     ");
 }
 

@@ -1,4 +1,5 @@
 //! Params as the passes store them.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
 
 mod common;
 
@@ -40,7 +41,7 @@ fn every_kind_says_which_params_are_times() {
     let expected = [
         ("renewed", "until"),
         ("balance_short", "deadline"),
-        ("charge_ahead", "charge_at"),
+        ("charge_ahead", "charge_at deadline"),
         ("trial_reminder", "ends"),
         ("trial_over", "ended"),
         ("subscription_over", "ended"),

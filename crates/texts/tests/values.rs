@@ -1,4 +1,5 @@
 //! Values from outside in every text: markup, marks, length.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, too
 
 mod common;
 
@@ -43,7 +44,7 @@ fn markup_in_a_value_is_text() {
     let escaped = "&lt;/b&gt;&lt;a href=&quot;tg://x&quot;&gt;&amp;amp; 'Tom' &amp; Jerry";
     for kind in kinds() {
         let text = html(kind, "en", &every(kind, nasty));
-        assert!(!text.contains("<a") && without_markup(&text).matches('<').count() % 2 == 0, "{kind}: {text}");
+        assert!(!text.contains("<a"), "{kind}: {text}");
         let shows_values = !matches!(kind, "trial_reminder" | "trial_over");
         assert_eq!(text.contains(escaped), shows_values, "{kind}: {text}");
     }

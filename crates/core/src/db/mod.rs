@@ -35,8 +35,10 @@ pub use endings::{DueToEnd, EndKey, Ending};
 pub use error::DbError;
 pub use installation::Installation;
 pub use nodes::NodeRow;
-pub use notices::NewNotice;
-pub use outbox::{ClaimSettings, ClaimedNotice, NoticeKey, QuietHours, Recorded, slot};
+pub use notices::{NewNotice, ParkedRow};
+pub use outbox::{
+    ClaimSettings, ClaimedNotice, ClosedNotice, EndedLeases, Held, NoticeKey, QuietHours, Recorded, slot,
+};
 pub use parked::{FailedTry, Parking, Verdict};
 pub use reconcile::{CredentialState, EmailKey, NodeMemory, Orphan, UuidOwner};
 pub use removals::{Closing, ClosingKey, Expired};

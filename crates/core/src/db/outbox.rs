@@ -1,4 +1,6 @@
-//! Statements of the delivery: list, claim with a lease, record; the token bucket. See [`crate::delivery`].
+//! Statements of the delivery: list, claim with a lease; the token bucket. See [`crate::delivery`].
+
+mod recording;
 
 use std::time::Duration;
 
@@ -7,9 +9,12 @@ use time::Time;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+pub use recording::{ClosedNotice, EndedLeases, Held, Recorded};
+
 use super::tx::column;
 use super::{DbError, Tx};
 use crate::ids::TelegramId;
+use crate::money::Kopecks;
 use crate::page::{Listed, Page};
 use crate::time::Timestamp;
 
@@ -80,7 +85,14 @@ pub struct ClaimedNotice {
     pub paid: bool,
     /// The subscription this is about is `active`, and ends then.
     pub active_until: Option<Timestamp>,
+    /// A newer notice of this kind about this subscription was written.
+    pub superseded: bool,
+    /// What the receiver's wallet holds.
+    pub balance: Option<Kopecks>,
 }
+
+const CHECK_TIME_ZONE: &str = "-- check_time_zone
+SELECT $1::timestamptz AT TIME ZONE $2";
 
 const ADD_BOT: &str = "-- add_bot
 INSERT INTO pace (bot, next_free_at) VALUES ($1, $2) ON CONFLICT ON CONSTRAINT pace_pkey DO NOTHING";
@@ -107,6 +119,12 @@ SELECT n.id, n.telegram_id, n.kind, n.params, n.attempts, n.urgent, n.useless_af
         WHERE o.telegram_id = n.telegram_id AND o.source = 'payment' AND o.status = 'active' AND o.expires_at > $2
             AND o.id IS DISTINCT FROM n.subscription_id
     ) AS paid,
+    EXISTS (
+        SELECT FROM notices o
+        WHERE o.telegram_id = n.telegram_id AND o.id > n.id AND o.kind = n.kind AND o.status <> 'dead'
+            AND o.subscription_id = n.subscription_id
+    ) AS superseded,
+    (SELECT w.balance_kopecks FROM accounts w WHERE w.telegram_id = n.telegram_id AND w.kind = 'wallet') AS balance,
     CASE
         WHEN $4::time < $5::time AND here.now::time >= $4 AND here.now::time < $5
             OR $4::time > $5::time AND (here.now::time >= $4 OR here.now::time < $5)
@@ -114,9 +132,12 @@ SELECT n.id, n.telegram_id, n.kind, n.params, n.attempts, n.urgent, n.useless_af
             + CASE WHEN here.now::time >= $5 THEN interval '1 day' ELSE interval '0' END) AT TIME ZONE zone.name
     END AS quiet_until,
     jsonb_build_object('now', to_char(here.now, 'YYYY-MM-DD\"T\"HH24:MI:SS')) || coalesce((
-        SELECT jsonb_object_agg(t.name, to_char(
-            (timestamptz 'epoch' + (n.params ->> t.name)::bigint * interval '1 microsecond') AT TIME ZONE zone.name,
-            'YYYY-MM-DD\"T\"HH24:MI:SS'))
+        -- What is no time before the year 9999 stays null, and its text says so: it must not break the whole claim.
+        SELECT jsonb_object_agg(t.name, CASE WHEN jsonb_typeof(n.params -> t.name) = 'number' THEN
+            CASE WHEN (n.params -> t.name)::numeric BETWEEN 0 AND 253402000000000000 THEN to_char(
+                (timestamptz 'epoch' + trunc((n.params -> t.name)::numeric)::bigint * interval '1 microsecond')
+                    AT TIME ZONE zone.name,
+                'YYYY-MM-DD\"T\"HH24:MI:SS') END END)
         FROM unnest($6) AS t (name)
         WHERE n.params ? t.name
     ), '{}') AS local_times
@@ -137,57 +158,19 @@ FOR NO KEY UPDATE OF n SKIP LOCKED";
 const LEASE: &str = "-- lease_notices
 UPDATE notices n SET status = 'sending', attempts = n.attempts + 1, lease_until = $1 WHERE n.id = ANY ($2)";
 
-const DROP: &str = "-- drop_notices
-UPDATE notices n SET status = 'dropped', last_error = d.reason
-FROM unnest($1, $2) AS d (id, reason)
-WHERE n.id = d.id";
-
 const PUT_OFF: &str = "-- put_off_notices
 UPDATE notices n SET not_before = p.until FROM unnest($1, $2) AS p (id, until) WHERE n.id = p.id";
 
-const END_LEASES: &str = "-- end_leases
-UPDATE notices n
-SET status = CASE WHEN n.kind = ANY ($2) THEN 'pending' ELSE 'dropped' END,
-    lease_until = NULL,
-    last_error = 'its sender vanished: sent or not'
-WHERE n.id IN (
-    SELECT o.id FROM notices o
-    WHERE o.status = 'sending' AND o.lease_until <= $1
-    ORDER BY o.lease_until, o.id
-    LIMIT 1000
-    FOR NO KEY UPDATE SKIP LOCKED
-)
-RETURNING n.status";
-
-const RECORD: &str = "-- record_delivery
-UPDATE notices n
-SET status = $4, lease_until = NULL, attempts = $5, last_error = $6, message_id = $7,
-    not_before = coalesce($8, n.not_before), sent_at = CASE WHEN $4 = 'sent' THEN $9 END,
-    telegram_id = coalesce($10, n.telegram_id)
-WHERE n.id = $1 AND n.status = 'sending' AND n.attempts = $2 AND n.lease_until = $3";
-
-const MARK_UNREACHABLE: &str = "-- mark_unreachable
-UPDATE users u SET telegram_unreachable_since = $2
-WHERE u.telegram_id = $1 AND u.telegram_unreachable_since IS NULL";
-
-/// What is recorded of one attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded {
-    /// The new status: `sent`, `pending`, `dropped` or `dead`.
-    pub status: &'static str,
-    /// Attempts that count.
-    pub attempts: i32,
-    /// Why not sent, for a person.
-    pub error: Option<String>,
-    /// The messenger's id of the message.
-    pub message_id: Option<i64>,
-    /// When it is tried again.
-    pub not_before: Option<Timestamp>,
-    /// The chat's new id.
-    pub moved_to: Option<TelegramId>,
-}
-
 impl Tx<'_> {
+    /// Has PostgreSQL try the name of a time zone.
+    ///
+    /// # Errors
+    /// [`DbError::Refused`] when there is no such zone; the database's.
+    pub async fn check_time_zone(&self, name: &str) -> Result<(), DbError> {
+        self.execute(CHECK_TIME_ZONE, &[(/* now */ &self.now(), Type::TIMESTAMPTZ), (&name, Type::TEXT)]).await?;
+        Ok(())
+    }
+
     /// Makes sure that the bot has a bucket.
     ///
     /// # Errors
@@ -248,7 +231,7 @@ impl Tx<'_> {
     /// hold. Local times and quiet hours are reckoned by PostgreSQL in the receiver's zone.
     ///
     /// # Errors
-    /// The database's; [`DbError::Refused`] when the default time zone does not exist.
+    /// The database's; [`DbError::Refused`] when a time zone does not exist (any more).
     pub async fn claim_notices(&self, ids: &[i64], settings: &ClaimSettings) -> Result<Vec<ClaimedNotice>, DbError> {
         let quiet = settings.quiet_hours.unwrap_or(QuietHours { from: Time::MIDNIGHT, until: Time::MIDNIGHT });
         let rows = self
@@ -279,19 +262,6 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Drops claimed notices that are not to be sent any more, each with its reason.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn drop_notices(&self, notices: &[(i64, String)]) -> Result<(), DbError> {
-        if notices.is_empty() {
-            return Ok(());
-        }
-        let (ids, reasons): (Vec<i64>, Vec<&str>) = notices.iter().map(|(id, why)| (*id, why.as_str())).unzip();
-        self.execute(DROP, &[(&ids, Type::INT8_ARRAY), (&reasons, Type::TEXT_ARRAY)]).await?;
-        Ok(())
-    }
-
     /// Puts claimed notices off.
     ///
     /// # Errors
@@ -302,59 +272,6 @@ impl Tx<'_> {
         }
         let (ids, until): (Vec<i64>, Vec<Timestamp>) = notices.iter().copied().unzip();
         self.execute(PUT_OFF, &[(&ids, Type::INT8_ARRAY), (&until, Type::TIMESTAMPTZ_ARRAY)]).await?;
-        Ok(())
-    }
-
-    /// Ends leases that ran out: their sender vanished between claim and record. Kinds of `repeated` are sent again
-    /// (at least once), the others dropped (at most once). Answers how many of each.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn end_leases(&self, repeated: &[&str]) -> Result<(u64, u64), DbError> {
-        let rows = self
-            .query(END_LEASES, &[(/* now */ &self.now(), Type::TIMESTAMPTZ), (&repeated, Type::TEXT_ARRAY)])
-            .await?;
-        let statuses = rows.iter().map(|row| column::<String>(row, "status")).collect::<Result<Vec<_>, _>>()?;
-        let again = statuses.iter().filter(|status| *status == "pending").count() as u64;
-        Ok((again, statuses.len() as u64 - again))
-    }
-
-    /// Records what became of an attempt, if the attempt is still ours. Answers whether it was.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn record_delivery(
-        &self,
-        notice: &ClaimedNotice,
-        lease_until: Timestamp,
-        result: &Recorded,
-    ) -> Result<bool, DbError> {
-        let written = self
-            .execute(
-                RECORD,
-                &[
-                    (&notice.id, Type::INT8),
-                    (/* attempt */ &(notice.attempts + 1), Type::INT4),
-                    (&lease_until, Type::TIMESTAMPTZ),
-                    (&result.status, Type::TEXT),
-                    (&result.attempts, Type::INT4),
-                    (&result.error, Type::TEXT),
-                    (&result.message_id, Type::INT8),
-                    (&result.not_before, Type::TIMESTAMPTZ),
-                    (/* now */ &self.now(), Type::TIMESTAMPTZ),
-                    (&result.moved_to, Type::INT8),
-                ],
-            )
-            .await?;
-        Ok(written > 0)
-    }
-
-    /// Remembers that messages do not reach a user. Money and access do not ask for it.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn mark_unreachable(&self, user: TelegramId) -> Result<(), DbError> {
-        self.execute(MARK_UNREACHABLE, &[(&user, Type::INT8), (/* now */ &self.now(), Type::TIMESTAMPTZ)]).await?;
         Ok(())
     }
 }
@@ -380,5 +297,7 @@ fn claimed_notice(row: &Row) -> Result<ClaimedNotice, DbError> {
         unreachable: column(row, "unreachable")?,
         paid: column(row, "paid")?,
         active_until: column(row, "active_until")?,
+        superseded: column(row, "superseded")?,
+        balance: column(row, "balance")?,
     })
 }

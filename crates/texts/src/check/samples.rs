@@ -17,16 +17,20 @@ const COUNTS: [i64; 9] = [1, 2, 3, 5, 11, 21, 22, 100, 1_000_000];
 const MANY_ITEMS: usize = 60;
 const LONG: &str = "a reason that somebody wrote at length <with signs & such> \u{202E}and more ";
 
-/// All combinations of the samples of a kind's params.
+/// All combinations of the samples of a kind's params. Of several times only the first is tried in all the ways in which
+/// a time is written.
 pub(super) fn of(kind: &Kind) -> Vec<Params> {
     let now = from_micros(NOW_MICROS).unwrap_or(Timestamp::UNIX_EPOCH);
     let mut all = vec![Params::new(moment(now))];
+    let mut has_time = false;
     for param in kind.params {
-        let samples = of_param(param, now);
-        all = all
-            .iter()
-            .flat_map(|params| samples.iter().map(|value| params.clone().with(param.name, value.clone())))
-            .collect();
+        let mut samples = of_param(param, now);
+        if matches!(param.is, Is::Time) && std::mem::replace(&mut has_time, true) {
+            samples.truncate(2);
+        }
+        let with = |params: &Params, value: &Value| params.clone().with(param.name, value.clone());
+        all =
+            all.iter().flat_map(|params| samples.iter().map(|value| with(params, value)).collect::<Vec<_>>()).collect();
     }
     all
 }

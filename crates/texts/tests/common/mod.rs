@@ -61,6 +61,7 @@ pub(crate) fn charge_ahead(balance: i64) -> Params {
         .with("balance", rubles(balance))
         .with("missing", rubles((19_900 - balance).max(0)))
         .with("charge_at", in_(Duration::hours(24)))
+        .with("deadline", in_(Duration::hours(30)))
 }
 
 pub(crate) fn trial_reminder(stage: &str, left: Duration) -> Params {

@@ -194,7 +194,9 @@ impl Tx<'_> {
     /// Signs for this transaction, then calls.
     async fn call(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Row, DbError> {
         self.query(SIGN, &[(&self.actor().name, Type::TEXT)]).await?;
-        self.query_opt(sql, parameters).await?.ok_or_else(|| DbError::unforeseen("call", "a function of the schema answered no row"))
+        self.query_opt(sql, parameters)
+            .await?
+            .ok_or_else(|| DbError::unforeseen("call", "a function of the schema answered no row"))
     }
 }
 

@@ -72,7 +72,9 @@ impl Tx<'_> {
     pub async fn find_owner(&self, id: SubscriptionId) -> Result<Option<SubscriptionOwner>, DbError> {
         let row = self.query_opt(FIND_OWNER, &[(&id, Type::INT8)]).await?;
         row.as_ref()
-            .map(|row| Ok(SubscriptionOwner { telegram_id: column(row, "telegram_id")?, status: column(row, "status")? }))
+            .map(|row| {
+                Ok(SubscriptionOwner { telegram_id: column(row, "telegram_id")?, status: column(row, "status")? })
+            })
             .transpose()
     }
 

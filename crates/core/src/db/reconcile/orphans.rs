@@ -46,7 +46,7 @@ pub struct NodeMemory {
     pub adopted_at: Option<Timestamp>,
     /// Inbounds met so far.
     pub known_inbounds: Vec<String>,
-    /// Users listed last time.
+    /// Users there when the last unbraked pass left it.
     pub last_list_size: Option<i64>,
     /// Gone for good.
     pub retired_at: Option<Timestamp>,
@@ -118,7 +118,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Remembers how many users a server listed.
+    /// Remembers how many users a server has.
     ///
     /// # Errors
     /// The database's.

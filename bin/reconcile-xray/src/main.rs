@@ -1,0 +1,171 @@
+//! `reconcile-xray`: compares every Xray server with the database and repairs the differences. One pass, then exit.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser;
+use perennial_boot::{
+    Config, Context, Missing, ReconcileSection, Report, SettingError, Share, Span, XrayOptions,
+};
+use perennial_core::reconcile::Owners;
+use perennial_core::removal::Node;
+use perennial_xray::XrayNode;
+use reconcile_xray::brakes::Limits;
+use reconcile_xray::plan_file::{Item, PlanFile};
+use reconcile_xray::{Absent, Effect, NodeSummary, Summary};
+
+/// Compare every Xray server with the database and repair the differences
+#[derive(Debug, Parser)]
+#[command(name = "reconcile-xray", version)]
+struct Flags {
+    #[command(flatten)]
+    common: perennial_boot::Options,
+
+    #[command(flatten)]
+    xray: XrayOptions,
+
+    /// Work on this node only
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+
+    /// Restore users that are missing on a node, or only report them [default: restore]
+    #[arg(long, value_name = "WHAT")]
+    missing: Option<Missing>,
+
+    /// Watch an unknown user for this long before it is removed [default: 10m]
+    #[arg(long, value_name = "SPAN")]
+    orphan_grace: Option<Span>,
+
+    /// Remove nothing on a node where more users than this would go [default: no limit]
+    #[arg(long, value_name = "N")]
+    max_removals: Option<u64>,
+
+    /// Remove nothing on a node where more than this share of our users would go; up to 10 always may [default: 0.2]
+    #[arg(long, value_name = "SHARE")]
+    max_removal_share: Option<Share>,
+
+    /// Write what would be done to this file, and do nothing
+    #[arg(long, value_name = "FILE", conflicts_with = "apply")]
+    plan: Option<PathBuf>,
+
+    /// Do what stands in this plan and is still to be done, past the brakes that spoke when it was made; nothing at all
+    /// if one of its removals is no longer right, or if it is older than an hour
+    #[arg(long, value_name = "FILE")]
+    apply: Option<PathBuf>,
+}
+
+/// What the settings say about this pass.
+struct Settings {
+    nodes: Vec<Node<XrayNode>>,
+    owners: Owners,
+    absent: Absent,
+    orphan_grace: Duration,
+    limits: Limits,
+    effect: Effect,
+    plan: Option<PathBuf>,
+}
+
+impl fmt::Debug for Settings {
+    /// As `--check-config` and the first log line show it: of a plan to be applied only its size.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { nodes, owners, absent, orphan_grace, limits, effect, plan } = self;
+        let planned = if let Effect::Planned(plan) = effect { Some(plan.len()) } else { None };
+        let nodes: Vec<_> = nodes.iter().map(|node| (&node.name, &node.inbounds)).collect();
+        f.debug_struct("Settings")
+            .field("nodes", &nodes)
+            .field("owners", owners)
+            .field("absent", absent)
+            .field("orphan_grace", orphan_grace)
+            .field("limits", limits)
+            .field("plan", plan)
+            .field("planned_items", &planned)
+            .finish()
+    }
+}
+
+fn main() -> ExitCode {
+    let flags: Flags = perennial_boot::parse();
+    perennial_boot::run("reconcile-xray", &flags.common, |config| settings(&flags, config), pass)
+}
+
+fn settings(flags: &Flags, config: &Config) -> Result<Settings, SettingError> {
+    let section = ReconcileSection {
+        missing: flags.missing,
+        orphan_grace: flags.orphan_grace,
+        max_removals: flags.max_removals,
+        max_removal_share: flags.max_removal_share,
+        ..ReconcileSection::default()
+    };
+    let section = section.or(&config.reconcile);
+    let mut nodes = flags.xray.clients(config)?;
+    if let Some(name) = &flags.node {
+        let known: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+        nodes.retain(|node| node.name == *name);
+        if nodes.is_empty() {
+            let problem = format!("is no node of the settings, which are: {}", known.join(", "));
+            return Err(SettingError::new("--node", name, problem, "write the name of one of them"));
+        }
+    }
+    let effect = match (&flags.plan, &flags.apply) {
+        (Some(_), _) => Effect::Plan,
+        (None, Some(file)) => Effect::Planned(PlanFile::read(file).map_err(|problem| {
+            SettingError::new("--apply", file.display(), problem, "make a new plan with --plan")
+        })?),
+        (None, None) => Effect::All,
+    };
+    Ok(Settings {
+        nodes,
+        owners: Owners::new(&config.owner_prefix, &config.protected_prefixes),
+        absent: match section.missing() {
+            Missing::Restore => Absent::Restore,
+            Missing::Report => Absent::Report,
+        },
+        orphan_grace: section.orphan_grace().duration(),
+        limits: Limits {
+            max_removals: section.max_removals,
+            max_share_millionths: section.max_removal_share().millionths(),
+        },
+        effect,
+        plan: flags.plan.clone(),
+    })
+}
+
+async fn pass(ctx: Context<Settings>) -> anyhow::Result<Report> {
+    // Kept node by node: should the pass be stopped hard, the summary still says what was done.
+    let so_far = RefCell::new(Summary::default());
+    let on_node = |node: &NodeSummary| {
+        so_far.borrow_mut().nodes.push(node.clone());
+        ctx.interim.keep(&so_far.borrow().report());
+        ctx.progress.advance(node.listed);
+    };
+    let on_item = |node: &str, item: &Item| ctx.plan.line(plan_line(node, item));
+    let Settings { nodes, owners, absent, orphan_grace, limits, effect, plan } = ctx.settings;
+    let settings = reconcile_xray::Settings {
+        owners,
+        absent,
+        orphan_grace,
+        limits,
+        batch_rows: ctx.batch_rows,
+        effect,
+        on_item: &on_item,
+        on_node: &on_node,
+    };
+    let mut summary = Summary::default();
+    let outcome = reconcile_xray::run(&ctx.db, &ctx.deadline, &nodes, &settings, &mut summary).await;
+    ctx.interim.keep(&summary.report());
+    outcome?;
+    if let (Some(made), Some(file)) = (&summary.plan, &plan) {
+        made.write(file).with_context(|| format!("the plan cannot be written to {}", file.display()))?;
+        log::info!(items = made.len(), file:% = file.display(); "the plan was written");
+    }
+    Ok(summary.report())
+}
+
+fn plan_line(node: &str, item: &Item) -> String {
+    let Item { inbound, email, action, reason, .. } = item;
+    format!("node {node} inbound {inbound}: {action} {email} ({})", reason.replace('_', " "))
+}
