@@ -164,7 +164,7 @@ fn a_renewal_writes_transfer_extension_payment_receipt_and_audit_row() {
     let notices = plan.notices();
     assert_eq!(notices.len(), 1);
     assert_eq!((notices[0].kind, notices[0].telegram_id), ("renewed", TelegramId(1007)));
-    assert_eq!((notices[0].subscription_id, notices[0].useless_after), (SubscriptionId(7), None));
+    assert_eq!((notices[0].subscription_id, notices[0].useless_after), (Some(SubscriptionId(7)), None));
     assert_eq!(
         notices[0].params.to_string(),
         r#"{"amount_kopecks":19900,"balance_kopecks":100,"tariff":"basic_1m","until":1775833200000000}"#
@@ -330,7 +330,8 @@ fn rows_of_a_batch_do_not_mix() {
     assert_eq!(charged, expected);
     let extended: Vec<i64> = plan.extensions().iter().map(|extension| extension.id.0).collect();
     assert_eq!(extended, [7, 10]);
-    let kinds: Vec<(i64, &str)> = plan.notices().iter().map(|notice| (notice.subscription_id.0, notice.kind)).collect();
+    let kinds: Vec<(i64, &str)> =
+        plan.notices().iter().map(|notice| (notice.subscription_id.map_or(0, |id| id.0), notice.kind)).collect();
     assert_eq!(kinds, [(7, "renewed"), (8, "balance_short"), (10, "renewed")]);
     assert_eq!(plan.parkings()[0].subscription_id, SubscriptionId(9));
 }
