@@ -22,7 +22,7 @@ RUN_TESTS = $(if $(NEXTEST),nextest run,test)
 # The documentation's examples are tests, too; nextest leaves them out.
 RUN_EXAMPLES = $(if $(NEXTEST),$(CARGO) test $(LOCKED) --workspace --doc --quiet)
 
-.PHONY: help demo test bench lint clean build-tools server
+.PHONY: help demo test bench lint clean build-tools server peers
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | while IFS=$$'\t' read -r name text; do \
@@ -34,7 +34,7 @@ demo: build-tools server ## Build and run the demo on a throw-away server (DEMOA
 	@echo '== the demo, on a throw-away server'
 	$(TARGET_DIR)/debug/with-postgres $(TARGET_DIR)/debug/admin demo $(DEMOARGS)
 
-test: build-tools server ## Build and run all tests on a throw-away server (TESTARGS=...)
+test: build-tools server peers ## Build and run all tests on a throw-away server (TESTARGS=...)
 	@echo '== building the tests'
 	$(CARGO) $(RUN_TESTS) $(LOCKED) --workspace --no-run
 	@echo '== running the tests'
@@ -67,3 +67,9 @@ build-tools:
 
 server:
 	@scripts/install-postgres.sh
+
+# Servers of others that our clients are tried with. Where they cannot be had, their tests are skipped and say so; in CI
+# such a test fails if the server could have been installed.
+peers:
+	@scripts/install-xray.sh || echo '== no real Xray here: its tests are SKIPPED' >&2
+	@scripts/install-telegram-emulator.sh || echo '== no Telegram emulator here: its tests are SKIPPED' >&2

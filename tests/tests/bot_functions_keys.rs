@@ -178,7 +178,8 @@ fn an_audit_row_says_what_was_and_what_is() {
         answer(&client, "perennial_refund(1, 'asked for', 'l')").await;
         let sql = format!(
             "SELECT concat_ws(' ', action, before ->> 'auto_renew', after ->> 'auto_renew', before ->> 'balance_kopecks',
-             after ->> 'balance_kopecks', after ->> 'amount_kopecks', at = perennial_now()) FROM audit_log WHERE id > {last} ORDER BY id"
+             after ->> 'balance_kopecks', after ->> 'amount_kopecks', at = perennial_now())
+             FROM audit_log WHERE id > {last} ORDER BY id"
         );
         let rows = common::texts(&client, &sql).await;
         assert_eq!(rows, ["auto_renew_set true false t", "topped_up 40000 40500 t", "refunded false false 10000 t"]);

@@ -42,7 +42,8 @@ fn a_sign_of_life_opens_a_wallet_and_clears_the_mark_of_the_unreachable() {
 
         // What changed is in the audit log; a sign of life that changes nothing is not.
         answer(&client, "perennial_ensure_user(7, 'en', 'Asia/Kolkata')").await;
-        let changes = "SELECT concat_ws(' ', actor, action, before ->> 'language', after ->> 'language') FROM audit_log ORDER BY id";
+        let changes = "SELECT concat_ws(' ', actor, action, before ->> 'language', after ->> 'language')
+                       FROM audit_log ORDER BY id";
         assert_eq!(
             texts(&client, changes).await,
             ["bot user_ensured ru", "bot user_ensured ru ru", "bot user_ensured ru en"]
@@ -96,7 +97,8 @@ fn a_purchase_charges_the_wallet_and_starts_a_period() {
         assert_eq!(text(&client, row).await, "payment basic_30 active t 10 t t");
         let payment = "SELECT concat_ws(' ', p.tariff, p.period_start = s.starts_at, p.period_end = s.expires_at,
                        p.amount_kopecks, t.idempotency_key, t.kind, t.credit_account)
-                       FROM payments p JOIN subscriptions s ON s.id = p.subscription_id JOIN transfers t ON t.id = p.transfer_id";
+                       FROM payments p JOIN subscriptions s ON s.id = p.subscription_id
+                       JOIN transfers t ON t.id = p.transfer_id";
         assert_eq!(text(&client, payment).await, "basic_30 t t 10000 buy:k charge 1");
     });
 }

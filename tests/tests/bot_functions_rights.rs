@@ -23,7 +23,8 @@ const BUY: &str = "perennial_buy(1, 'basic_30', true, 'bought')";
 /// Status, end, automatic renewal and credential's e-mail of all rows, oldest first.
 async fn rows(client: &Client) -> Vec<String> {
     let sql = "SELECT concat_ws(' ', s.source, s.status, to_char(s.expires_at AT TIME ZONE 'UTC', 'MM-DD HH24:MI'),
-               s.auto_renew, c.email) FROM subscriptions s LEFT JOIN credentials c ON c.id = s.credential_id ORDER BY s.id";
+               s.auto_renew, c.email)
+               FROM subscriptions s LEFT JOIN credentials c ON c.id = s.credential_id ORDER BY s.id";
     texts(client, sql).await
 }
 

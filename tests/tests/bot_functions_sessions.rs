@@ -31,9 +31,11 @@ const CALLS: [&str; 9] = [
     "perennial_buy(:user, 'basic_1m', true, 'buy:user')",
     "perennial_grant(:user, 'basic_30', 3, 'grant:user')",
     "perennial_rotate(:user, 'basic', 'rotate:user')",
-    "perennial_set_auto_renew((SELECT subscription_id FROM perennial_subscriptions WHERE telegram_id = :user AND source = 'payment'), false)",
+    "perennial_set_auto_renew((SELECT subscription_id FROM perennial_subscriptions
+        WHERE telegram_id = :user AND source = 'payment'), false)",
     "perennial_refund((SELECT payment_id FROM perennial_payments WHERE telegram_id = :user), 'x', 'refund:user')",
-    "perennial_cancel((SELECT subscription_id FROM perennial_subscriptions WHERE telegram_id = :user AND source = 'grant'), 'cancel:user')",
+    "perennial_cancel((SELECT subscription_id FROM perennial_subscriptions
+        WHERE telegram_id = :user AND source = 'grant'), 'cancel:user')",
 ];
 
 /// All the answers, with times as microseconds and without what differs from customer to customer.
@@ -175,7 +177,8 @@ fn the_role_of_bots_can_neither_read_nor_write_a_table() {
             "DELETE FROM perennial_wallets",
             "SELECT nextval('transfers_id_seq')",
             "CREATE TABLE mine (n int)",
-            "CREATE FUNCTION price_kopecks(integer, integer, boolean, integer) RETURNS bigint LANGUAGE sql AS 'SELECT 0::bigint'",
+            "CREATE FUNCTION price_kopecks(integer, integer, boolean, integer) RETURNS bigint
+             LANGUAGE sql AS 'SELECT 0::bigint'",
             "CREATE ROLE mine",
             "ALTER TABLE transfers DISABLE TRIGGER transfers_post",
             "SET session_replication_role = replica",
@@ -194,7 +197,8 @@ fn the_role_of_bots_can_call_no_other_function() {
         customer(&client, 1, 500).await;
         let bot = as_bot(&db).await;
         for sql in [
-            "SELECT ledger_post(ARRAY['x'], ARRAY['top_up'], ARRAY[2::bigint], ARRAY[1001::bigint], ARRAY[1::bigint], ARRAY[NULL::bigint], now())",
+            "SELECT ledger_post(ARRAY['x'], ARRAY['top_up'], ARRAY[2::bigint], ARRAY[1001::bigint],
+             ARRAY[1::bigint], ARRAY[NULL::bigint], now())",
             "SELECT audit('x', 1, NULL, NULL, NULL, NULL, now())",
             "SELECT request_end('x', 'null')",
             "SELECT perennial_now()",
@@ -210,8 +214,9 @@ fn the_role_of_bots_can_call_no_other_function() {
         let mut expected: Vec<&str> = CALLS.iter().map(|call| call.split('(').next().unwrap()).collect();
         expected.sort_unstable();
         assert_eq!(texts(&client, callable).await, expected);
-        let readable = "SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind <> 'i'
-                        AND c.relkind <> 'S' AND has_any_column_privilege('perennial_bot', c.oid, 'SELECT, INSERT, UPDATE, REFERENCES')
+        let readable = "SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace
+                        AND c.relkind NOT IN ('i', 'S')
+                        AND has_any_column_privilege('perennial_bot', c.oid, 'SELECT, INSERT, UPDATE, REFERENCES')
                         ORDER BY 1";
         let views = ["perennial_payments", "perennial_subscriptions", "perennial_tariffs", "perennial_wallets"];
         assert_eq!(texts(&client, readable).await, views);
@@ -265,9 +270,11 @@ fn temporary_tables_of_a_bot_do_not_deceive_the_functions() {
         let bot = as_bot(&db).await;
         run(
             &bot,
-            "CREATE TEMP TABLE tariffs (code text, access_group text, period_unit text, period_count int, price_kopecks bigint, active boolean);
+            "CREATE TEMP TABLE tariffs (code text, access_group text, period_unit text, period_count int,
+                price_kopecks bigint, active boolean);
              INSERT INTO tariffs VALUES ('mine', 'basic', 'month', 1200, 0, true);
-             CREATE FUNCTION pg_temp.perennial_now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT timestamptz '2000-01-01' $$;
+             CREATE FUNCTION pg_temp.perennial_now() RETURNS timestamptz LANGUAGE sql
+                AS $$ SELECT timestamptz '2000-01-01' $$;
              SET search_path = pg_temp, public",
         )
         .await;

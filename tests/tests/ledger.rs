@@ -11,6 +11,7 @@ use perennial_core::ids::{AccountId, TransferId};
 use perennial_core::ledger::{INFLOW, NewTransfer, Posted, REVENUE, Transfer};
 use perennial_core::money::Kopecks;
 use perennial_testkit::{TestDb, db_test, db_test_unchecked};
+use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tokio_postgres::Client;
@@ -244,7 +245,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn balances_follow_from_any_list_of_postings(batches in proptest::collection::vec(proptest::collection::vec(a_move(), 1..5), 1..30)) {
+    fn balances_follow_from_any_list_of_postings(batches in vec(vec(a_move(), 1..5), 1..30)) {
         // Its charges pay for nothing, which `sql/checks` would complain about.
         db_test_unchecked(async |db| {
             let client = db.client().await;
@@ -269,10 +270,12 @@ proptest! {
                         assert!(sqlstate.starts_with("23"), "batch {batch}: {sqlstate}");
                     }
                 }
-                let sql = "SELECT string_agg(balance_kopecks::text, ' ' ORDER BY id) FROM accounts WHERE kind = 'wallet'";
+                let sql = "SELECT string_agg(balance_kopecks::text, ' ' ORDER BY id)
+                           FROM accounts WHERE kind = 'wallet'";
                 assert_eq!(text(&client, sql).await, model.balances.map(|balance| balance.to_string()).join(" "));
             }
-            assert_eq!(number(&client, "SELECT count(*) FROM transfers").await, i64::try_from(model.posted.len()).unwrap());
+            let count = number(&client, "SELECT count(*) FROM transfers").await;
+            assert_eq!(count, i64::try_from(model.posted.len()).unwrap());
         });
     }
 }

@@ -205,7 +205,8 @@ fn a_known_e_mail_without_our_prefix_is_ours_all_the_same() {
                  INSERT INTO credentials (telegram_id, email) VALUES (2, 'legacy_2')",
             )
             .await;
-        let [closed, unused] = [world.credential(1, SubscriptionId(0)).await, world.credential(2, SubscriptionId(0)).await];
+        let [closed, unused] =
+            [world.credential(1, SubscriptionId(0)).await, world.credential(2, SubscriptionId(0)).await];
         for there in [&closed, &unused] {
             server.put_credential(TAG, there);
         }

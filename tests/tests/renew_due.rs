@@ -94,8 +94,12 @@ fn a_user_who_cannot_be_reached_is_charged_like_any_other_and_the_receipt_waits(
     });
 }
 
-/// VIP, discount and its end, agreed price, list price, and what they come to.
-const PRICES: &[(&str, bool, Option<(i32, Option<Timestamp>)>, Option<i64>, i64, i64)] = &[
+/// Percent off, and until when.
+type Discount = (i32, Option<Timestamp>);
+/// What is tried; VIP, discount, agreed price, list price; and what they come to.
+type Priced = (&'static str, bool, Option<Discount>, Option<i64>, i64, i64);
+
+const PRICES: &[Priced] = &[
     ("list price", false, None, None, PRICE, PRICE),
     ("VIP", true, None, None, PRICE, 13_930),
     ("discount", false, Some((15, None)), None, PRICE, 16_915),
@@ -110,7 +114,14 @@ const PRICES: &[(&str, bool, Option<(i32, Option<Timestamp>)>, Option<i64>, i64,
     ("agreed price beats VIP and discount", true, Some((50, None)), Some(9_900), PRICE, 9_900),
     ("agreed price above the list", false, None, Some(29_900), PRICE, 29_900),
     ("agreed for nothing", false, None, Some(0), PRICE, 0),
-    ("the discount's last moment", false, Some((50, Some(datetime!(2026-03-10 12:00:00.000001 UTC)))), None, PRICE, 9_950),
+    (
+        "the discount's last moment",
+        false,
+        Some((50, Some(datetime!(2026-03-10 12:00:00.000001 UTC)))),
+        None,
+        PRICE,
+        9_950,
+    ),
     ("the discount has just ended", false, Some((50, Some(NOW))), None, PRICE, PRICE),
 ];
 
@@ -183,7 +194,8 @@ fn a_renewal_keeps_the_subscriptions_own_tariff_whatever_was_bought_or_topped_up
         world.bot().top_up(telegram_id(1), Kopecks(PRICE), "a basic period's worth").await.unwrap();
         assert_eq!(world.run().await.summary.charged, Kopecks(50_000));
         assert_eq!(world.end(id).await, NOW + HOUR + DAY * 90);
-        let tariffs = "SELECT s.tariff || ' ' || p.tariff FROM subscriptions s JOIN payments p ON p.subscription_id = s.id";
+        let tariffs =
+            "SELECT s.tariff || ' ' || p.tariff FROM subscriptions s JOIN payments p ON p.subscription_id = s.id";
         assert_eq!(world.column(tariffs).await, ["plus_90 plus_90"]);
     });
 }
@@ -208,8 +220,20 @@ fn months_return_to_the_day_of_the_purchase_after_short_ones() {
         let (id, end) = world.bot().buy(telegram_id(1), BASIC.code, true, "first").await.unwrap();
         assert_eq!(end, datetime!(2027-01-31 21:30 UTC));
         let expected = [
-            "2027-02-28", "2027-03-31", "2027-04-30", "2027-05-31", "2027-06-30", "2027-07-31", "2027-08-31",
-            "2027-09-30", "2027-10-31", "2027-11-30", "2027-12-31", "2028-01-31", "2028-02-29", "2028-03-31",
+            "2027-02-28",
+            "2027-03-31",
+            "2027-04-30",
+            "2027-05-31",
+            "2027-06-30",
+            "2027-07-31",
+            "2027-08-31",
+            "2027-09-30",
+            "2027-10-31",
+            "2027-11-30",
+            "2027-12-31",
+            "2028-01-31",
+            "2028-02-29",
+            "2028-03-31",
         ];
         assert_eq!(ends_of(&world, id, expected.len()).await, expected);
         assert_eq!(world.balance(1).await, PRICE * 15);

@@ -19,14 +19,8 @@ use support::{BASIC, GRACE, HOUR, NOW, PRICE, WINDOW, World};
 const ROWS: i64 = 10;
 
 async fn put_crowd(world: &World) {
-    let crowd = Crowd {
-        first: 1,
-        size: ROWS,
-        tariff: BASIC.code,
-        first_end: NOW,
-        spread: HOUR * 5,
-        balance: Kopecks(PRICE),
-    };
+    let crowd =
+        Crowd { first: 1, size: ROWS, tariff: BASIC.code, first_end: NOW, spread: HOUR * 5, balance: Kopecks(PRICE) };
     crowd.put(&world.client).await;
 }
 
@@ -103,7 +97,9 @@ fn a_row_that_its_holder_has_dealt_with_is_not_counted_as_left() {
             let ran = world
                 .pass()
                 .try_run(&|outcome| {
-                    if matches!(outcome, Outcome::Busy(_)) && let Some(holder) = holder.borrow_mut().take() {
+                    if matches!(outcome, Outcome::Busy(_))
+                        && let Some(holder) = holder.borrow_mut().take()
+                    {
                         holder.run("COMMIT");
                     }
                 })
@@ -121,7 +117,11 @@ const IN_BETWEEN: &[(&str, &str, bool)] = &[
     ("bought on", "SELECT perennial_buy(2, 'basic_1m', true, 'k')", false),
     ("cancelled", "SELECT perennial_cancel(2, 'k')", false),
     ("switched off", "SELECT perennial_set_auto_renew(2, false)", false),
-    ("switched off and on", "SELECT perennial_set_auto_renew(2, false); SELECT perennial_set_auto_renew(2, true)", true),
+    (
+        "switched off and on",
+        "SELECT perennial_set_auto_renew(2, false); SELECT perennial_set_auto_renew(2, true)",
+        true,
+    ),
     ("ended by a pass", "UPDATE subscriptions SET status = 'expiring' WHERE id = 2", false),
     ("its end moved by hand", "UPDATE subscriptions SET expires_at = expires_at - interval '1 us' WHERE id = 2", false),
     ("parked", "INSERT INTO parked (pass, subscription, tries, reason) VALUES ('renew', 2, 0, 'by hand')", false),
@@ -146,8 +146,7 @@ fn a_listed_row_is_claimed_only_while_it_is_as_it_was_listed() {
             assert_eq!(listed.len(), 2);
             world.execute(sql).await;
             let claim = async |tx: &Tx<'_>| tx.claim_renewal_due(&listed, due).await;
-            let mut got: Vec<i64> =
-                database.run_tx("claim", claim).await.unwrap().iter().map(|row| row.id.0).collect();
+            let mut got: Vec<i64> = database.run_tx("claim", claim).await.unwrap().iter().map(|row| row.id.0).collect();
             got.sort_unstable();
             assert_eq!(got, if *claimed { vec![1, 2] } else { vec![1] }, "{what}");
         });

@@ -119,7 +119,9 @@ fn a_held_row_that_was_parked_meanwhile_is_not_counted_as_left() {
                     INSERT INTO parked (pass, subscription, tries, reason) VALUES ('renew', 1, 0, 'by hand')";
         let holder = RefCell::new(Some(Holder::begin(&db, park)));
         let commit = |outcome: &Outcome| {
-            if matches!(outcome, Outcome::Busy(_)) && let Some(holder) = holder.borrow_mut().take() {
+            if matches!(outcome, Outcome::Busy(_))
+                && let Some(holder) = holder.borrow_mut().take()
+            {
                 holder.run("COMMIT");
             }
         };

@@ -84,18 +84,43 @@ const CHANGED_BY_A_TRIGGER: &[(Sabotage, &str)] = &[
     (Sabotage { what: "BEFORE keeps the old end", body: "NEW.expires_at := OLD.expires_at;", ..BEFORE }, "ends at"),
     (Sabotage { what: "BEFORE skips the update", body: "RETURN NULL;", ..BEFORE }, "ends at 2026-03-10T15:00:00Z"),
     (Sabotage { what: "BEFORE sets no end", body: "NEW.expires_at := NULL;", ..BEFORE }, "expires_at"),
-    (Sabotage { what: "BEFORE sets an earlier end", body: "NEW.expires_at := OLD.expires_at - interval '1 day';", ..BEFORE }, "ends at"),
-    (Sabotage { what: "BEFORE sets a later end", body: "NEW.expires_at := NEW.expires_at + interval '1 microsecond';", ..BEFORE }, "ends at"),
+    (
+        Sabotage {
+            what: "BEFORE sets an earlier end",
+            body: "NEW.expires_at := OLD.expires_at - interval '1 day';",
+            ..BEFORE
+        },
+        "ends at",
+    ),
+    (
+        Sabotage {
+            what: "BEFORE sets a later end",
+            body: "NEW.expires_at := NEW.expires_at + interval '1 microsecond';",
+            ..BEFORE
+        },
+        "ends at",
+    ),
     (Sabotage { what: "BEFORE ends the row", body: "NEW.status := 'expiring';", ..BEFORE }, "not active any more"),
     (
-        Sabotage { what: "AFTER puts the old end back", body: "UPDATE subscriptions SET expires_at = OLD.expires_at WHERE id = NEW.id;", ..AFTER },
+        Sabotage {
+            what: "AFTER puts the old end back",
+            body: "UPDATE subscriptions SET expires_at = OLD.expires_at WHERE id = NEW.id;",
+            ..AFTER
+        },
         "ends at 2026-03-10T15:00:00Z",
     ),
     (
-        Sabotage { what: "AFTER ends the row", body: "UPDATE subscriptions SET status = 'expiring' WHERE id = NEW.id;", ..AFTER },
+        Sabotage {
+            what: "AFTER ends the row",
+            body: "UPDATE subscriptions SET status = 'expiring' WHERE id = NEW.id;",
+            ..AFTER
+        },
         "not active any more",
     ),
-    (Sabotage { what: "AFTER deletes the row", body: "DELETE FROM subscriptions WHERE id = NEW.id;", ..AFTER }, "payments_subscription_id_fkey"),
+    (
+        Sabotage { what: "AFTER deletes the row", body: "DELETE FROM subscriptions WHERE id = NEW.id;", ..AFTER },
+        "payments_subscription_id_fkey",
+    ),
     (
         Sabotage {
             what: "BEFORE moves the row to a new credential",
@@ -116,11 +141,19 @@ const CHANGED_BY_A_TRIGGER: &[(Sabotage, &str)] = &[
         "another credential or UUID",
     ),
     (
-        Sabotage { what: "BEFORE gives another UUID", body: "UPDATE credentials SET uuid = gen_random_uuid() WHERE id = NEW.credential_id;", ..BEFORE },
+        Sabotage {
+            what: "BEFORE gives another UUID",
+            body: "UPDATE credentials SET uuid = gen_random_uuid() WHERE id = NEW.credential_id;",
+            ..BEFORE
+        },
         "another credential or UUID",
     ),
     (
-        Sabotage { what: "AFTER gives another UUID", body: "UPDATE credentials SET uuid = gen_random_uuid() WHERE id = NEW.credential_id;", ..AFTER },
+        Sabotage {
+            what: "AFTER gives another UUID",
+            body: "UPDATE credentials SET uuid = gen_random_uuid() WHERE id = NEW.credential_id;",
+            ..AFTER
+        },
         "another credential or UUID",
     ),
 ];
@@ -176,8 +209,18 @@ const RAISED: &[Sabotage] = &[
     Sabotage::raise("the payment, after", "payments", "AFTER INSERT", "NEW.subscription_id = $id"),
     Sabotage::raise("the receipt, before", "notices", "BEFORE INSERT", OF_USER),
     Sabotage::raise("the receipt, after", "notices", "AFTER INSERT", OF_USER),
-    Sabotage::raise("the audit row, before", "audit_log", "BEFORE INSERT", "NEW.subscription_id = $id AND NEW.action = 'renewed'"),
-    Sabotage::raise("the audit row, after", "audit_log", "AFTER INSERT", "NEW.subscription_id = $id AND NEW.action = 'renewed'"),
+    Sabotage::raise(
+        "the audit row, before",
+        "audit_log",
+        "BEFORE INSERT",
+        "NEW.subscription_id = $id AND NEW.action = 'renewed'",
+    ),
+    Sabotage::raise(
+        "the audit row, after",
+        "audit_log",
+        "AFTER INSERT",
+        "NEW.subscription_id = $id AND NEW.action = 'renewed'",
+    ),
     Sabotage {
         deferred: true,
         ..Sabotage::raise("at the commit", "payments", "AFTER INSERT", "NEW.subscription_id = $id")
@@ -197,7 +240,10 @@ fn d_g_an_error_at_any_statement_leaves_nothing_of_its_row_and_the_next_pass_ren
             let what = sabotage.what;
             assert_eq!((ran.summary.renewed, ran.summary.parked, ran.summary.failed), (4, 0, 1), "{what}: {ran:?}");
             let failed = ran.of(victim).unwrap();
-            assert!(matches!(failed, Outcome::Failed { tries: 1, reason, .. } if reason.contains("sabotage")), "{failed:?}");
+            assert!(
+                matches!(failed, Outcome::Failed { tries: 1, reason, .. } if reason.contains("sabotage")),
+                "{failed:?}"
+            );
             assert_only_the_victim_suffers(&world, &ids, what).await;
             let (tries, said, for_good) = world.parked(victim).await.unwrap();
             assert!(said.contains("sabotage (P0001)") && tries == 1 && !for_good, "{what}: {said}");
@@ -243,8 +289,10 @@ fn f_a_receipt_is_written_once_and_never_stands_between_the_money_and_the_period
         let id = world.subscriber(1, PRICE, NOW + HOUR).await;
         // As if the receipt of this period had been written already.
         let start = perennial_core::time::micros(NOW + HOUR);
-        let written = format!("INSERT INTO notices (telegram_id, kind, dedupe_key, subscription_id) \
-                               VALUES (1, 'renewed', 'renewed:{id}:{start}', {id})");
+        let written = format!(
+            "INSERT INTO notices (telegram_id, kind, dedupe_key, subscription_id) \
+                               VALUES (1, 'renewed', 'renewed:{id}:{start}', {id})"
+        );
         world.execute(&written).await;
         let ran = world.run().await;
         assert_eq!((ran.summary.renewed, ran.summary.notices_written), (1, 0));

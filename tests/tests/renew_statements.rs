@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use perennial_testkit::{db_test, db_test_unchecked};
 use serde_json::Value;
-use support::statements::{self, Statement};
 use support::World;
+use support::statements::{self, Statement};
 use tokio_postgres::Client;
 
 #[test]

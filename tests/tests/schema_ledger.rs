@@ -143,11 +143,7 @@ fn an_account_is_never_deleted() {
     db_test(async |db| {
         let client = book(&db).await;
         run(&client, "INSERT INTO users (telegram_id) VALUES (3)").await; // its wallet has no transfer to hold it
-        for sql in [
-            "DELETE FROM accounts WHERE telegram_id = 3",
-            "DELETE FROM accounts",
-            "TRUNCATE accounts CASCADE",
-        ] {
+        for sql in ["DELETE FROM accounts WHERE telegram_id = 3", "DELETE FROM accounts", "TRUNCATE accounts CASCADE"] {
             assert_refused(&client, sql, CHECK, "accounts_never_deleted").await;
         }
         assert_eq!(refusal(&client, "TRUNCATE users CASCADE").await.sqlstate, CHECK);
@@ -222,7 +218,8 @@ fn a_transfer_whose_accounts_do_not_fit_its_kind_is_refused() {
             .await;
         assert_refused(&client, &transfer("charge", 99, 1, 1, "NULL"), FOREIGN_KEY, "transfers_debit_account_fkey")
             .await;
-        let nobody = "INSERT INTO transfers (idempotency_key, kind, credit_account, amount_kopecks) VALUES ('a', 'top_up', 1001, 1)";
+        let nobody = "INSERT INTO transfers (idempotency_key, kind, credit_account, amount_kopecks)
+                      VALUES ('a', 'top_up', 1001, 1)";
         assert_eq!(refusal(&client, nobody).await.sqlstate, NOT_NULL);
     });
 }
@@ -281,7 +278,8 @@ fn balances_follow_from_transfers_however_they_are_written() {
             // Several rows, both wallets, both directions.
             (
                 format!(
-                    "INSERT INTO {columns} VALUES ('a', 'top_up', 2, 1001, 5), ('b', 'adjustment', 1002, 3, 7), ('c', 'adjustment', 1001, 3, 2)"
+                    "INSERT INTO {columns} VALUES ('a', 'top_up', 2, 1001, 5), ('b', 'adjustment', 1002, 3, 7),
+                     ('c', 'adjustment', 1001, 3, 2)"
                 ),
                 3,
                 -7,
@@ -298,7 +296,8 @@ fn balances_follow_from_transfers_however_they_are_written() {
             // Rows that are there already count once, and a statement without rows not at all.
             (
                 format!(
-                    "INSERT INTO {columns} VALUES ('a', 'top_up', 2, 1001, 5), ('f', 'top_up', 2, 1001, 1) ON CONFLICT DO NOTHING"
+                    "INSERT INTO {columns} VALUES ('a', 'top_up', 2, 1001, 5), ('f', 'top_up', 2, 1001, 1)
+                     ON CONFLICT DO NOTHING"
                 ),
                 1,
                 0,
@@ -307,7 +306,8 @@ fn balances_follow_from_transfers_however_they_are_written() {
             // From a function, and more than the wallet held before but not more than it gets.
             (
                 format!(
-                    "DO $$ BEGIN INSERT INTO {columns} VALUES ('h', 'adjustment', 1002, 3, 20000), ('i', 'top_up', 2, 1002, 20000); END $$"
+                    "DO $$ BEGIN INSERT INTO {columns} VALUES ('h', 'adjustment', 1002, 3, 20000),
+                     ('i', 'top_up', 2, 1002, 20000); END $$"
                 ),
                 0,
                 0,

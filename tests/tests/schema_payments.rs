@@ -20,7 +20,8 @@ async fn book(db: &TestDb) -> Client {
             (1, 1, 'payment', 'basic_1m', 1, '2026-02-01 00:00+00', '2026-03-01 00:00+00'),
             (2, 2, 'payment', 'basic_1m', 2, '2026-02-01 00:00+00', '2026-03-01 00:00+00');
          INSERT INTO transfers (id, idempotency_key, kind, debit_account, credit_account, amount_kopecks)
-            SELECT a.telegram_id, 'in:' || a.telegram_id, 'top_up', 2, a.id, 10000 FROM accounts a WHERE kind = 'wallet';",
+            SELECT a.telegram_id, 'in:' || a.telegram_id, 'top_up', 2, a.id, 10000
+            FROM accounts a WHERE kind = 'wallet';",
     )
     .await;
     charge(&client, 3, 1, 500).await;
@@ -134,7 +135,8 @@ fn a_payment_that_does_not_match_its_transfer_is_refused() {
             // Money that came in, and a charge taken back.
             (String::new(), 10_000, "1"),
             (
-                "INSERT INTO transfers (id, idempotency_key, kind, debit_account, credit_account, amount_kopecks, reverses)
+                "INSERT INTO transfers
+                    (id, idempotency_key, kind, debit_account, credit_account, amount_kopecks, reverses)
                  SELECT 9, 'back', 'reversal', 1, debit_account, amount_kopecks, id FROM transfers WHERE id = 3;"
                     .to_owned(),
                 500,

@@ -141,7 +141,8 @@ fn two_postings_over_two_wallets_in_opposite_order_do_not_wait_for_each_other() 
         let adjust = |key: &str, wallets: [&str; 2]| {
             let [first, second] = wallets.map(|user| format!("(SELECT id FROM accounts WHERE telegram_id = {user})"));
             format!(
-                "SELECT ledger_post(ARRAY['{key}1', '{key}2'], ARRAY['adjustment', 'adjustment'], ARRAY[{first}, {second}],
+                "SELECT ledger_post(ARRAY['{key}1', '{key}2'], ARRAY['adjustment', 'adjustment'],
+                 ARRAY[{first}, {second}],
                  ARRAY[3, 3]::bigint[], ARRAY[100, 100]::bigint[], ARRAY[NULL, NULL]::bigint[], now())"
             )
         };

@@ -4,12 +4,32 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::time::Duration as StdDuration;
+
 use admin::checks::{CHECKS, Check};
+use perennial_core::db::{Actor, DatabaseOptions, RenewalBounds};
+use perennial_core::ids::RunId;
+use perennial_core::time::{DatabaseClock, Deadline};
 use perennial_testkit::builders::{Status, Subscription};
 use perennial_testkit::{TestDb, db_test, db_test_unchecked};
-use support::{json, renew, run, sql};
+use renew::{RenewPass, Settings, Summary};
+use support::{json, run, sql};
 use time::{Duration, OffsetDateTime};
 use tokio_postgres::Client;
+
+/// One pass of `renew` that charges 30 h before the end.
+async fn renew_once(db: &TestDb) {
+    let deadline = Deadline::after(StdDuration::from_secs(60));
+    let options = DatabaseOptions::of(Actor { name: "renew", run_id: RunId::new() });
+    let database = db.database(options, Arc::new(DatabaseClock::new()), deadline.clone());
+    let bounds = RenewalBounds { window: StdDuration::from_secs(30 * 3600), grace: StdDuration::from_secs(900) };
+    let settings = Settings { bounds, batch_rows: 100, workers: 1, max_tries: 3 };
+    let pass = RenewPass { db: &database, deadline: &deadline, settings, observer: &|_| {} };
+    let mut summary = Summary::default();
+    pass.run(&mut summary).await.unwrap();
+    assert!(summary.renewed > 0, "{summary:?}");
+}
 
 /// Takes the database's word for what the time is.
 async fn now(client: &Client) -> OffsetDateTime {
@@ -53,11 +73,11 @@ async fn healthy(db: &TestDb) -> Client {
     sql(&client, "SELECT ledger_post('{bonus}', '{adjustment}', '{3}', ARRAY[(SELECT id FROM accounts WHERE telegram_id = 6)], '{77}', '{NULL}', now())").await;
 
     // Periods of a day: due as soon as they are bought.
-    renew(db, &["--window", "30h"]);
+    renew_once(db).await;
     let latest = "SELECT max(payment_id) FROM perennial_payments WHERE telegram_id = 10";
     sql(&client, &format!("SELECT perennial_refund(({latest}), 'asked', 'r:10')")).await;
     sql(&client, "SELECT perennial_set_auto_renew((SELECT id FROM subscriptions WHERE telegram_id = 10), true)").await;
-    renew(db, &["--window", "30h"]);
+    renew_once(db).await;
     client
 }
 
@@ -278,7 +298,7 @@ const DAMAGE: &[(&str, &str, &str)] = &[
     ),
     (
         "one_trial_a_user",
-        "DROP INDEX subscriptions_one_trial_a_user; UPDATE subscriptions SET source = 'trial' WHERE telegram_id = 5",
+        "DROP INDEX subscriptions_one_trial_a_user; INSERT INTO subscriptions (telegram_id, source, tariff, status, expires_at, anchor_day) VALUES (5, 'trial', 'day', 'expired', now(), 1)",
         "user 5 has had 2 trials",
     ),
     (

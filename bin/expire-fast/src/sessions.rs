@@ -115,7 +115,7 @@ fn sha256_hex(text: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     digest.as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
         // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
+        drop(write!(hex, "{byte:02x}"));
         hex
     })
 }

@@ -112,8 +112,7 @@ async fn remind(
     settings: &Settings<'_>,
     summary: &mut Summary,
 ) -> Result<(), DbError> {
-    let beginning =
-        ReminderKey { next_reminder_at: from_micros(0).unwrap_or_else(|| db.now()), id: SubscriptionId(0) };
+    let beginning = ReminderKey { next_reminder_at: from_micros(0).unwrap_or_else(|| db.now()), id: SubscriptionId(0) };
     let mut cursor = beginning;
     let mut pages = Pages::above(cursor, settings.batch_rows);
     while let Some(page) = pages.next() {

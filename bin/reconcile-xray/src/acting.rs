@@ -6,11 +6,11 @@ use perennial_core::ids::CredentialId;
 use perennial_core::ports::{InboundTag, Removal, UserList, Xray, XrayUser};
 use perennial_core::reconcile::{Comparison, Extra, Missing, Rightful, Trouble};
 
+use crate::Absent;
 use crate::examined::Examined;
 use crate::plan_file::SHARED_UUID;
 use crate::putting::{Purpose, Put, Want, is_right};
 use crate::worker::Worker;
-use crate::Absent;
 
 /// Users that were replaced and their inbounds, to be looked at once more.
 type Replaced = Vec<(Want, XrayUser)>;
@@ -92,12 +92,7 @@ impl<X: Xray> Worker<'_, X> {
 
     /// Takes off what is wrong and what goes, then puts there what should be. Answers what was replaced and, with it,
     /// what could not be.
-    async fn replace(
-        &mut self,
-        comparison: &Comparison,
-        wants: &[Want],
-        going: &[Extra],
-    ) -> Result<Replaced, Trouble> {
+    async fn replace(&mut self, comparison: &Comparison, wants: &[Want], going: &[Extra]) -> Result<Replaced, Trouble> {
         let wants = self.strip(wants).await?;
         let put_back: HashSet<CredentialId> = wants.iter().map(|want| want.credential).collect();
         let taken = self.take_off(comparison, going, &put_back).await;
@@ -134,12 +129,12 @@ impl<X: Xray> Worker<'_, X> {
             .collect();
         let xray = &self.node.xray;
         let found = self.call_each(&users, |(_, tag, user)| xray.find_user(tag, &user.email)).await?;
-        let is_repaired = |want: Want, user: &XrayUser, found| {
-            want.purpose != Purpose::Replace(SHARED_UUID) && is_right(user, found)
-        };
+        let is_repaired =
+            |want: Want, user: &XrayUser, found| want.purpose != Purpose::Replace(SHARED_UUID) && is_right(user, found);
         let (repaired, wrong): (Vec<_>, Vec<_>) =
             users.into_iter().zip(&found).partition(|((want, _, user), found)| is_repaired(*want, user, found));
-        wants.retain(|want| !repaired.iter().any(|((done, _, _), _)| is_same(done, want)));
+        let repaired: HashSet<(u16, CredentialId)> = repaired.iter().map(|((done, _, _), _)| key(done)).collect();
+        wants.retain(|want| !repaired.contains(&key(want)));
         let wrong: Vec<(Want, &InboundTag, XrayUser)> = wrong.into_iter().map(|(user, _)| user).collect();
         let removed = self.call_each(&wrong, |(_, tag, user)| xray.remove_user(tag, &user.email)).await?;
         let taken = removed.iter().filter(|answer| matches!(answer, Ok(Removal::Removed))).count();
@@ -190,6 +185,6 @@ fn want(missing: &Missing) -> Want {
     Want { inbound: missing.inbound, credential: missing.credential, purpose: Purpose::Restore }
 }
 
-fn is_same(one: &Want, other: &Want) -> bool {
-    (one.inbound, one.credential) == (other.inbound, other.credential)
+fn key(want: &Want) -> (u16, CredentialId) {
+    (want.inbound, want.credential)
 }

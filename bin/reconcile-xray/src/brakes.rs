@@ -86,7 +86,8 @@ pub fn brakes(facts: &Facts, limits: &Limits) -> Vec<Brake> {
         speak(BrakeKind::EmptyDatabase, format!("the database knows none of {listed} users listed, nor anybody else"));
     }
     if own_listed >= KNOWN_FROM && own_known < own_listed.div_ceil(2) {
-        let why = format!("the database knows {own_known} of {own_listed} users under our prefix: is it the right one?");
+        let why =
+            format!("the database knows {own_known} of {own_listed} users under our prefix: is it the right one?");
         speak(BrakeKind::UnknownUsers, why);
     }
     // Where as few should be there, they were removed in between, and the list is as long as it must be.

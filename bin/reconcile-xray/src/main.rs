@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
-use perennial_boot::{
-    Config, Context, Missing, ReconcileSection, Report, SettingError, Share, Span, XrayOptions,
-};
+use perennial_boot::{Config, Context, Missing, ReconcileSection, Report, SettingError, Share, Span, XrayOptions};
 use perennial_core::reconcile::Owners;
 use perennial_core::removal::Node;
 use perennial_xray::XrayNode;
@@ -110,13 +108,14 @@ fn settings(flags: &Flags, config: &Config) -> Result<Settings, SettingError> {
             return Err(SettingError::new("--node", name, problem, "write the name of one of them"));
         }
     }
-    let effect = match (&flags.plan, &flags.apply) {
-        (Some(_), _) => Effect::Plan,
-        (None, Some(file)) => Effect::Planned(PlanFile::read(file).map_err(|problem| {
-            SettingError::new("--apply", file.display(), problem, "make a new plan with --plan")
-        })?),
-        (None, None) => Effect::All,
-    };
+    let effect =
+        match (&flags.plan, &flags.apply) {
+            (Some(_), _) => Effect::Plan,
+            (None, Some(file)) => Effect::Planned(PlanFile::read(file).map_err(|problem| {
+                SettingError::new("--apply", file.display(), problem, "make a new plan with --plan")
+            })?),
+            (None, None) => Effect::All,
+        };
     Ok(Settings {
         nodes,
         owners: Owners::new(&config.owner_prefix, &config.protected_prefixes),

@@ -1,5 +1,7 @@
 //! Putting users on a server: ask again, add, look, ask again.
 
+use std::collections::HashSet;
+
 use perennial_core::db::{CredentialState, NewAudit};
 use perennial_core::ids::CredentialId;
 use perennial_core::ports::{Addition, FoundUser, InboundTag, Xray, XrayError, XrayUser};
@@ -76,8 +78,10 @@ impl<'a, X: Xray> Worker<'a, X> {
 
         let is_there: Vec<bool> = users.iter().zip(&found).map(|(one, found)| is_right(&one.user, found)).collect();
         let by_us = users.iter().zip(&added).zip(&is_there);
-        let by_us: Vec<&Putting<'a>> =
-            by_us.filter(|((one, added), there)| **there && is_our_doing(one, added)).map(|((one, _), _)| one).collect();
+        let by_us: Vec<&Putting<'a>> = by_us
+            .filter(|((one, added), there)| **there && is_our_doing(one, added))
+            .map(|((one, _), _)| one)
+            .collect();
         let closed = self.ask_again(&users, &by_us).await?;
         self.count_put(&by_us, &closed);
 
@@ -99,21 +103,18 @@ impl<'a, X: Xray> Worker<'a, X> {
 
     /// The question after the additions, and in the same transaction the audit rows of those that are there and may be.
     /// Answers who is open no more.
-    async fn ask_again(
-        &self,
-        users: &[Putting<'a>],
-        by_us: &[&Putting<'a>],
-    ) -> Result<Vec<CredentialId>, Trouble> {
+    async fn ask_again(&self, users: &[Putting<'a>], by_us: &[&Putting<'a>]) -> Result<HashSet<CredentialId>, Trouble> {
         if users.is_empty() {
-            return Ok(Vec::new());
+            return Ok(HashSet::new());
         }
         let ids: Vec<CredentialId> = users.iter().map(|one| one.row.id).collect();
         let closed = self.db.run_tx("ask_again", async |tx| {
             let rows = tx.credentials_by_id(&ids).await?;
-            let is_open = |id: CredentialId| rows.iter().any(|row| row.id == id && row.standing.is_open());
-            let stay = by_us.iter().filter(|one| is_open(one.row.id));
+            let open: HashSet<CredentialId> =
+                rows.iter().filter(|row| row.standing.is_open()).map(|row| row.id).collect();
+            let stay = by_us.iter().filter(|one| open.contains(&one.row.id));
             tx.insert_audit(&stay.map(|one| self.addition_audit(one)).collect::<Vec<_>>()).await?;
-            Ok(ids.iter().copied().filter(|id| !is_open(*id)).collect())
+            Ok(ids.iter().copied().filter(|id| !open.contains(id)).collect())
         });
         Ok(closed.await?)
     }
@@ -139,7 +140,7 @@ impl<'a, X: Xray> Worker<'a, X> {
         }
     }
 
-    fn count_put(&mut self, by_us: &[&Putting<'a>], closed: &[CredentialId]) {
+    fn count_put(&mut self, by_us: &[&Putting<'a>], closed: &HashSet<CredentialId>) {
         for one in by_us.iter().filter(|one| !closed.contains(&one.row.id)) {
             let (node, inbound, email) = (self.node.name.as_str(), one.tag.0.as_str(), one.row.email.as_str());
             match one.want.purpose {

@@ -67,10 +67,8 @@ impl<X: Xray> Worker<'_, X> {
             let chunk = chunks.next().unwrap_or(&[]);
             let is_last = chunks.peek().is_none();
             let up_to = if is_last { END } else { chunk.last().map_or(END, |seen| seen.email) };
-            let watches = self
-                .db
-                .run_tx("watch", async |tx| self.watch_chunk(tx, inbound, chunk, [after, up_to]).await)
-                .await?;
+            let watches =
+                self.db.run_tx("watch", async |tx| self.watch_chunk(tx, inbound, chunk, [after, up_to]).await).await?;
             fates.extend(watches);
             if is_last {
                 return Ok(fates);
@@ -91,10 +89,8 @@ impl<X: Xray> Worker<'_, X> {
         let known = if emails.is_empty() { Vec::new() } else { tx.find_orphans(node, inbound, &emails).await? };
         let known: std::collections::HashMap<&str, &Orphan> =
             known.iter().map(|entry| (entry.email.as_str(), entry)).collect();
-        let watches: Vec<Watch> = chunk
-            .iter()
-            .map(|seen| watch(known.get(seen.email).copied(), seen, tx.now(), self.grace()))
-            .collect();
+        let watches: Vec<Watch> =
+            chunk.iter().map(|seen| watch(known.get(seen.email).copied(), seen, tx.now(), self.grace())).collect();
         if !self.only_looks() {
             tx.forget_orphans(node, inbound, between, &emails).await?;
             let changed: Vec<Orphan> =

@@ -108,8 +108,7 @@ impl<'a, X: Xray> Worker<'a, X> {
             Err(Trouble::Node(error)) => {
                 log::warn!(node = name, error:% = error; "a node cannot be worked on");
                 // Who refuses has answered.
-                self.summary.reachable |=
-                    matches!(error, XrayError::Misconfigured { .. } | XrayError::Refused { .. });
+                self.summary.reachable |= matches!(error, XrayError::Misconfigured { .. } | XrayError::Refused { .. });
                 self.summary.error = Some(error.to_string());
                 Ok(())
             }

@@ -61,8 +61,11 @@ async fn pass(ctx: Context<InForce>) -> anyhow::Result<Report> {
     let so_far = RefCell::new(Summary::default());
     let observer = |outcome: &Outcome| {
         ctx.progress.advance(1);
-        so_far.borrow_mut().count(outcome);
-        ctx.interim.keep(&report(&so_far.borrow()));
+        let mut so_far = so_far.borrow_mut();
+        so_far.count(outcome);
+        // A held row is told of again at its second try.
+        so_far.listed += u64::from(!matches!(outcome, Outcome::Busy(_)));
+        ctx.interim.keep(&report(&so_far));
         if ctx.plan.is_shown() {
             ctx.plan.line(plan_line(outcome));
         }

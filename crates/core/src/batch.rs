@@ -65,7 +65,10 @@ pub async fn run_batch<K: Copy, R>(
 /// An error that may be anybody's is the rows' fault only if other rows came through.
 fn blame<K, R>(mut pieces: Vec<Piece<K, R>>) -> Batch<K, R> {
     let is_open = |piece: &Piece<K, R>| matches!(piece, Piece::Failed(_, error) if !error.is_of_a_row());
-    if !pieces.is_empty() && pieces.iter().all(is_open) && let Some(Piece::Failed(_, error)) = pieces.pop() {
+    if !pieces.is_empty()
+        && pieces.iter().all(is_open)
+        && let Some(Piece::Failed(_, error)) = pieces.pop()
+    {
         return Batch { pieces: Vec::new(), error: Some(error) };
     }
     Batch { pieces, error: None }

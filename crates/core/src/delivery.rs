@@ -29,8 +29,8 @@ use crate::ports::{Button, Messenger, MessengerError};
 use crate::time::{Deadline, Timestamp};
 
 use claiming::{Claimed, Leased};
-use policy::{is_at_least_once, is_down, recorded};
 pub use policy::{AT_LEAST_ONCE, Fate, MAX_ATTEMPTS, decide};
+use policy::{is_at_least_once, is_down, recorded};
 
 /// So many failures in a row and the messenger is taken to be down for the rest of the pass.
 const FAILURES_TO_STOP: u32 = 3;
@@ -147,8 +147,10 @@ struct Delivery<'a, M, T> {
 struct Course {
     /// Held, each until its slot.
     waiting: VecDeque<Leased>,
-    /// When to claim more; none: no more.
+    /// When to claim more; none: nothing was due.
     claim_at: Option<Timestamp>,
+    /// Nothing can be sent any more.
+    is_stopped: bool,
     /// Pauses in a row without anything to send.
     idle: u32,
     /// Attempts in a row that got no answer worth the name.
@@ -174,6 +176,7 @@ impl<M: Messenger, T: Texts> Delivery<'_, M, T> {
         let mut course = Course {
             waiting: VecDeque::new(),
             claim_at: Some(self.db.now()),
+            is_stopped: false,
             idle: 0,
             failures: 0,
             is_proven: false,
@@ -183,9 +186,10 @@ impl<M: Messenger, T: Texts> Delivery<'_, M, T> {
         loop {
             if !self.has_time() {
                 self.give_back(course.waiting.drain(..), None).await?;
-                course.claim_at = None;
+                course.is_stopped = true;
             }
-            let claim_at = course.claim_at.filter(|_| self.room(&course, flying.len()) > 0);
+            let may_claim = !course.is_stopped && self.room(&course, flying.len()) > 0;
+            let claim_at = course.claim_at.filter(|_| may_claim);
             if claim_at.is_some_and(|at| at <= self.db.now()) {
                 self.claim_more(&mut course, flying.len(), summary).await?;
                 continue;
@@ -278,12 +282,7 @@ impl<M: Messenger, T: Texts> Delivery<'_, M, T> {
         Answer { leased, result }
     }
 
-    async fn record(
-        &self,
-        answer: Answer,
-        course: &mut Course,
-        summary: &mut DeliverySummary,
-    ) -> Result<(), DbError> {
+    async fn record(&self, answer: Answer, course: &mut Course, summary: &mut DeliverySummary) -> Result<(), DbError> {
         let Answer { leased: Leased { notice, lease_until, .. }, result } = answer;
         if let Err(error) = &result {
             log::warn!(notice_id = notice.id, kind = notice.kind.as_str(), error:% = error; "a notice was not sent");
@@ -314,9 +313,13 @@ impl<M: Messenger, T: Texts> Delivery<'_, M, T> {
         course.is_proven = !is_down(&result) && throttle.is_none();
         let Err(error) = result else { return Ok(()) };
         let stops = matches!(error, MessengerError::Unauthorised { .. }) || course.failures >= FAILURES_TO_STOP;
-        if stops && course.claim_at.take().is_some() {
+        if stops && !std::mem::replace(&mut course.is_stopped, true) {
             log::error!("delivery stopped: {error}");
             summary.warnings.push(format!("delivery stopped: {error}"));
+        }
+        if matches!(error, MessengerError::ChatMoved { .. }) {
+            // It is due again at once.
+            course.claim_at.get_or_insert(now);
         }
         if stops || throttle.is_some() {
             self.give_back(course.waiting.drain(..), Some(error.to_string())).await?;

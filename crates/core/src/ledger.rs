@@ -134,7 +134,10 @@ impl Tx<'_> {
     /// # Errors
     /// [`DbError::Unforeseen`] when there is none.
     pub async fn get_transfer(&self, id: TransferId) -> Result<Transfer, DbError> {
-        let row = self.query_opt(GET_TRANSFER, &[(&id, Type::INT8)]).await?.ok_or_else(|| DbError::unforeseen("get_transfer", format!("there is no transfer {id}")))?;
+        let row = self
+            .query_opt(GET_TRANSFER, &[(&id, Type::INT8)])
+            .await?
+            .ok_or_else(|| DbError::unforeseen("get_transfer", format!("there is no transfer {id}")))?;
         Ok(Transfer {
             id: column(&row, "id")?,
             debit: column(&row, "debit_account")?,

@@ -1,7 +1,7 @@
 //! The Bot API behind [`Messenger`]: sends a message and says what became of it.
 //!
 //! **The token is part of the URL.** Three things keep it out of logs, errors and panics: transport errors are put into
-//! words in one place, which drops the URL ([`failure`]); what a server says passes [`Token::mask`] before it becomes a
+//! words in one place, which drops the URL (`failure`); what a server says passes `Token::mask` before it becomes a
 //! reason, because web servers like to repeat the path they were asked for; redirects are not followed, so nobody else is
 //! shown it. A test runs every kind of failure with all logs at their most talkative and looks for the token in them.
 //!

@@ -271,12 +271,14 @@ impl Crowd {
 /// Stops the clock that the functions of a bot decide by, and sets it: for simulations, together with a
 /// [`TestClock`](perennial_core::time::TestClock) for the passes.
 pub async fn set_bot_clock(client: &Client, at: Timestamp) {
-    let sql = "CREATE TABLE IF NOT EXISTS bot_clock (at timestamptz NOT NULL);
-               CREATE OR REPLACE FUNCTION perennial_now() RETURNS timestamptz LANGUAGE sql VOLATILE
-               AS $$ SELECT at FROM bot_clock $$;
-               DELETE FROM bot_clock;";
-    client.batch_execute(sql).await.unwrap_or_else(|error| fail("make the bot's clock", &error));
-    execute(client, "INSERT INTO bot_clock VALUES ($1)", &[(&at, Type::TIMESTAMPTZ)]).await;
+    if one(client, "SELECT to_regclass('bot_clock') IS NULL", &[]).await.get(0) {
+        let sql = "CREATE TABLE bot_clock (at timestamptz NOT NULL);
+                   INSERT INTO bot_clock VALUES ('epoch');
+                   CREATE OR REPLACE FUNCTION perennial_now() RETURNS timestamptz LANGUAGE sql VOLATILE
+                   AS $$ SELECT at FROM bot_clock $$";
+        client.batch_execute(sql).await.unwrap_or_else(|error| fail("make the bot's clock", &error));
+    }
+    execute(client, "UPDATE bot_clock SET at = $1", &[(&at, Type::TIMESTAMPTZ)]).await;
 }
 
 /// What a bot calls.

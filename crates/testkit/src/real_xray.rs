@@ -3,30 +3,25 @@
 //! Each has its API on a Unix socket of its own. The ports of its inbounds are held for as long as it runs: Xray listens
 //! with `SO_REUSEPORT`, so a second one on the same port would start without an error and take every other connection.
 
+mod process;
+
 use std::fmt;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpSocket;
 use uuid::Uuid;
 
-/// How long a server may take until it answers. It takes 50 ms on a machine with nothing else to do.
-const START_LIMIT: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(5);
+use process::{HeldPort, Process};
+
 /// How long traffic through a client may take. A server that does not know the user closes at once.
 const TRAFFIC_LIMIT: Duration = Duration::from_secs(20);
-/// What runs the module. It blocks, and ends with status 23 where the configuration is wrong.
-const PROGRAM: &str = "import sys, xray; xray.startFromJSON(open(sys.argv[1]).read())";
 /// The address a client connects from: Xray counts nobody from 127.0.0.1 as online.
 pub const CLIENT_ADDRESS: &str = "127.0.0.2";
 
@@ -89,27 +84,6 @@ pub fn find(version: Version) -> io::Result<Option<Installed>> {
     Ok(None)
 }
 
-/// A port that nobody else gets while this lives, except for those who share it by `SO_REUSEPORT` and name it.
-#[derive(Debug)]
-struct HeldPort {
-    port: u16,
-    /// Bound, and never listens, so no connection comes to it.
-    _socket: TcpSocket,
-}
-
-impl HeldPort {
-    fn new() -> io::Result<Self> {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_reuseport(true)?;
-        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-        let port = socket.local_addr()?.port();
-        if listens(port) {
-            return Err(io::Error::other(format!("somebody listens on port {port} already")));
-        }
-        Ok(Self { port, _socket: socket })
-    }
-}
-
 /// What a server is configured with beside an API on a Unix socket.
 #[derive(Debug, Default)]
 pub struct Setup {
@@ -117,7 +91,8 @@ pub struct Setup {
     pub users: Vec<(String, Uuid, String)>,
     /// Further inbounds by tag: protocol and settings, each with a port of its own.
     pub inbounds: Vec<(String, String, Value)>,
-    /// Certificate and key, PEM files: its API behind a TLS inbound, instead of on a socket.
+    /// Certificate and key, PEM files: its API behind a TLS inbound, instead of on a socket. The inbound may close
+    /// connections for a moment after the start, until the API behind it is there.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Services of the API; the two we need when empty.
     pub services: Vec<String>,
@@ -158,7 +133,7 @@ impl RealXray {
             config["api"]["listen"].take();
         }
         config["inbounds"] = inbounds.into();
-        let process = Process::start(installed, folder.path(), &config, &inbound_ports(&config))?;
+        let process = Process::start(&installed.python, folder.path(), &config, &inbound_ports(&config))?;
         Ok(Self { process, installed: installed.clone(), vless, tls, _others: others, folder })
     }
 
@@ -179,7 +154,7 @@ impl RealXray {
 
     /// Whether its process is there.
     pub fn is_running(&mut self) -> bool {
-        matches!(self.process.child.try_wait(), Ok(None))
+        self.process.is_running()
     }
 
     /// Kills it and starts it again on the same configuration.
@@ -189,7 +164,7 @@ impl RealXray {
     pub fn restart(&mut self) -> io::Result<()> {
         self.process.end();
         let config: Value = serde_json::from_str(&fs::read_to_string(self.folder.path().join("config.json"))?)?;
-        self.process = Process::start(&self.installed, self.folder.path(), &config, &inbound_ports(&config))?;
+        self.process = Process::start(&self.installed.python, self.folder.path(), &config, &inbound_ports(&config))?;
         Ok(())
     }
 
@@ -198,7 +173,7 @@ impl RealXray {
     /// # Errors
     /// It is gone.
     pub fn freeze(&self) -> io::Result<()> {
-        self.process.signal(Signal::STOP)
+        self.process.freeze()
     }
 
     /// Lets it go on after [`Self::freeze`].
@@ -206,7 +181,7 @@ impl RealXray {
     /// # Errors
     /// It is gone.
     pub fn thaw(&self) -> io::Result<()> {
-        self.process.signal(Signal::CONT)
+        self.process.thaw()
     }
 
     /// Starts a VLESS client with this UUID and sends something through the server; answers whether it came back.
@@ -282,7 +257,7 @@ impl RealClient {
                 "address": "127.0.0.1", "port": server_port,
                 "users": [{"id": uuid.to_string(), "encryption": "none"}]}]}}],
         });
-        let process = Process::start(installed, folder.path(), &config, &[port.port])?;
+        let process = Process::start(&installed.python, folder.path(), &config, &[port.port])?;
         Ok(Self { _process: process, port, _folder: folder })
     }
 
@@ -324,76 +299,4 @@ fn echo() -> io::Result<u16> {
         }
     })?;
     Ok(port)
-}
-
-/// A process that dies with this value, and with the thread that started it.
-#[derive(Debug)]
-struct Process {
-    child: Child,
-}
-
-impl Process {
-    /// Starts Xray on a configuration and waits until it listens.
-    fn start(installed: &Installed, folder: &Path, config: &Value, ports: &[u16]) -> io::Result<Self> {
-        let file = folder.join("config.json");
-        fs::write(&file, config.to_string())?;
-        let api = folder.join("api.sock");
-        for left_over in [api.clone(), folder.join("api.sock.lock")] {
-            // Of a process that was killed.
-            let _was_there = fs::remove_file(left_over);
-        }
-        let log = fs::File::create(folder.join("log"))?;
-        let mut command = Command::new(&installed.python);
-        command.args(["-I", "-c", PROGRAM]).arg(&file).stdin(Stdio::null());
-        command.stdout(log.try_clone()?).stderr(log);
-        let mut process = Self { child: spawn_bound(&mut command)? };
-        let (has_socket, begun) = (config["api"]["listen"].is_string(), Instant::now());
-        loop {
-            if (!has_socket || UnixStream::connect(&api).is_ok()) && ports.iter().all(|&port| listens(port)) {
-                return Ok(process);
-            }
-            let ended = process.child.try_wait()?;
-            if ended.is_some() || begun.elapsed() > START_LIMIT {
-                let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
-                return Err(io::Error::other(format!("Xray did not start ({ended:?}): {log}")));
-            }
-            thread::sleep(PAUSE);
-        }
-    }
-
-    fn signal(&self, signal: Signal) -> io::Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.ok_or(io::ErrorKind::NotFound)?, signal)?;
-        Ok(())
-    }
-
-    fn end(&mut self) {
-        // It may have ended by itself.
-        let _gone_already = self.child.kill();
-        let _reaped_already = self.child.wait();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-fn listens(port: u16) -> bool {
-    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
-}
-
-#[allow(unsafe_code)] // `pre_exec` is unsafe by signature; what runs in it is not.
-fn spawn_bound(command: &mut Command) -> io::Result<Child> {
-    let parent = i32::try_from(std::process::id()).ok().and_then(Pid::from_raw);
-    let bind = move || {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        // The parent may have died before the call above: then no signal ever comes.
-        if getppid() == parent { Ok(()) } else { Err(io::Error::from(io::ErrorKind::BrokenPipe)) }
-    };
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed. The closure makes two system calls
-    // (`prctl`, `getppid`), takes no lock and allocates nothing: both errors are built from plain numbers.
-    unsafe { command.pre_exec(bind) };
-    command.spawn()
 }

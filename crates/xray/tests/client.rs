@@ -67,9 +67,22 @@ async fn acquainted(emails: &[&str], settings: impl FnOnce(&str) -> NodeSettings
         fake.put_user("vless-in", email, Uuid::new_v4(), "");
     }
     let node = node(settings(&fake.address()));
-    assert_eq!(remove(&node, "nobody").await, Ok(Removal::WasAbsent));
+    get_acquainted(&node).await;
     fake.clear_calls();
     (fake, node)
+}
+
+/// Talks to a server until it has answered in time, which may take a hasty client several calls on a busy machine.
+async fn get_acquainted(node: &XrayNode) {
+    let begun = Instant::now();
+    while remove(node, "nobody").await != Ok(Removal::WasAbsent) {
+        assert!(begun.elapsed() < ENDED);
+    }
+}
+
+/// Another client of the same server, which has time.
+fn patient_one(fake: &FakeXray) -> XrayNode {
+    node(patient(&fake.address()))
 }
 
 fn emails(fake: &FakeXray) -> Vec<String> {

@@ -76,10 +76,7 @@ fn measure(db: &Db, more: &[&str]) -> anyhow::Result<Measured> {
     let text = String::from_utf8(output.stdout)?;
     let (micros, kilobytes) = text.trim().split_once(' ').context("nothing was measured")?;
     let kilobytes: u64 = kilobytes.parse()?;
-    Ok(Measured {
-        elapsed: Duration::from_micros(micros.parse()?),
-        megabytes: report::float(kilobytes) * 1024.0 / 1e6,
-    })
+    Ok(Measured { elapsed: Duration::from_micros(micros.parse()?), megabytes: report::float(kilobytes) * 1024.0 / 1e6 })
 }
 
 /// DESIGN §7, row two.
@@ -119,8 +116,7 @@ pub(crate) async fn memory(space: &Space, options: &Options) -> anyhow::Result<(
     for due in sizes {
         for workers in ["1", "2"] {
             // Due by the server's own clock, which the program goes by: within the hours after the load.
-            let book =
-                Book { subscriptions: due, layout: Layout::Scattered, first_end: soon(), spread: 3 * 3600 };
+            let book = Book { subscriptions: due, layout: Layout::Scattered, first_end: soon(), spread: 3 * 3600 };
             let db = space.loaded(&book).await?;
             let run = measure(&db, &["-q", "--output", "json", "--max-seconds", "3600", "--workers", workers])?;
             let left = "SELECT count(*) FROM subscriptions WHERE last_auto_renewal_at IS NULL";

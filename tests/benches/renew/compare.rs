@@ -155,7 +155,11 @@ async fn in_turn(space: &Space, of: &Db, ways: &[Way], due: Due, rounds: usize) 
 async fn ground(space: &Space, options: &Options) -> anyhow::Result<(Db, Due)> {
     let (subscriptions, due) = if options.quick { (5_000, 500) } else { (100_000, 10_000) };
     let book = Book { subscriptions, layout: Layout::Neighbours, first_end: FIRST_END, spread: MONTH };
-    Ok((space.loaded(&book).await?, Due::window(FIRST_END, 0, MONTH * due / subscriptions)))
+    let db = match &options.ground {
+        Some(given) => space.named(given),
+        None => space.loaded(&book).await?,
+    };
+    Ok((db, Due::window(FIRST_END, 0, MONTH * due / subscriptions)))
 }
 
 /// DESIGN §7, row one.
@@ -178,7 +182,8 @@ pub(crate) async fn ways(space: &Space, options: &Options) -> anyhow::Result<()>
     let lines = ways.iter().zip(&runs).map(|(way, runs)| {
         let bulk = match *way {
             Way::Renew { workers, batch_rows } => {
-                let bulk = Way::Bulk { connections: workers, batch_rows: i64::try_from(batch_rows).unwrap_or(i64::MAX) };
+                let bulk =
+                    Way::Bulk { connections: workers, batch_rows: i64::try_from(batch_rows).unwrap_or(i64::MAX) };
                 format!("{:.2}", rate(*way) / rate(bulk))
             }
             _ => String::new(),

@@ -12,6 +12,7 @@ Options:
   --full          Also with 10 million subscriptions: 35 GB on disk, minutes to load
   --only PARTS    Some of ways,batches,scale,idle,memory; default all
   --match TEXT    Only ways whose name has this text in it, for profiling
+  --ground DB     Compare ways on copies of this database instead, to try a change of the schema on a loaded one
   --rounds N      Runs of everything that is measured; the median counts [default: 3]
   --keep DIR      Start a durable server in this folder, and leave it and its loaded databases for the next time
   -h, --help      Print this text
@@ -51,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) keep: Option<PathBuf>,
     /// Only ways to renew whose name has this in it.
     pub(crate) matching: String,
+    /// Database whose copies are used instead of the loaded one's.
+    pub(crate) ground: Option<String>,
 }
 
 /// `None` asks for the help text.
@@ -62,6 +65,7 @@ pub(crate) fn parse(words: Vec<String>) -> Result<Option<Options>, String> {
         full: false,
         keep: None,
         matching: String::new(),
+        ground: None,
     };
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
@@ -72,6 +76,7 @@ pub(crate) fn parse(words: Vec<String>) -> Result<Option<Options>, String> {
             "--full" => options.full = true,
             "--keep" => options.keep = Some(value()?.into()),
             "--match" => options.matching = value()?,
+            "--ground" => options.ground = Some(value()?),
             "--rounds" => options.rounds = value()?.parse().map_err(|_| "--rounds wants a number")?,
             "--only" => options.parts = parts(&value()?)?,
             "-h" | "--help" => return Ok(None),

@@ -10,8 +10,8 @@ use perennial_core::time::{Deadline, TestClock};
 use renew::{RenewPass, Settings, Summary};
 use tokio_postgres::NoTls;
 
-use crate::space::Db;
 use crate::compare::Due;
+use crate::space::Db;
 
 /// Runs a pass over what is due and answers how many rows it renewed.
 pub(crate) async fn run(db: &Db, due: Due, workers: usize, batch_rows: usize) -> anyhow::Result<u64> {

@@ -48,7 +48,13 @@ pub(crate) async fn due_rows(space: &Space, options: &Options) -> anyhow::Result
     for round in 0..=options.rounds {
         for case in &mut cases {
             let run = case.run(space, due_rows).await?;
-            eprintln!("  {} {:?}: {} rows, {:.0} µs a row", case.subscriptions, case.layout, run.rows, run.micros_a_row());
+            eprintln!(
+                "  {} {:?}: {} rows, {:.0} µs a row",
+                case.subscriptions,
+                case.layout,
+                run.rows,
+                run.micros_a_row()
+            );
             // The first round warms up caches.
             if round > 0 {
                 case.runs.push(run);
@@ -68,10 +74,13 @@ pub(crate) async fn due_rows(space: &Space, options: &Options) -> anyhow::Result
                 format!("{:.2}", cost(case) / smallest),
             ]
         });
-        println!("### Cost of a due row over size, due rows {}\n", match layout {
-            Layout::Scattered => "anywhere, no two on a page",
-            _ => "in runs of neighbours",
-        });
+        println!(
+            "### Cost of a due row over size, due rows {}\n",
+            match layout {
+                Layout::Scattered => "anywhere, no two on a page",
+                _ => "in runs of neighbours",
+            }
+        );
         let head = ["subscriptions", "due", "µs a row", "WAL kB a row", "× smallest"];
         println!("{}", report::table(&head, lines.collect()));
     }

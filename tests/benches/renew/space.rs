@@ -72,7 +72,8 @@ impl Space {
         Ok(db)
     }
 
-    fn named(&self, name: &str) -> Db {
+    /// A database by its name.
+    pub(crate) fn named(&self, name: &str) -> Db {
         Db { name: name.to_owned(), server: self.url.clone() }
     }
 }

@@ -1,5 +1,5 @@
 //! What the tests of `reconcile-xray` share: a database with one clock, servers in memory, a pass over both.
-#![allow(dead_code, unreachable_pub)] // a part of every test file, which uses a part of it
+#![allow(dead_code, unreachable_pub, unused_imports)] // a part of every test file, which uses a part of it
 #![allow(clippy::unwrap_used)] // what does not work fails the test
 
 pub mod server;
@@ -131,7 +131,8 @@ impl World {
     /// Marks nodes as met before, so that nobody unknown is adopted.
     pub async fn have_met(&self, servers: &[&Rc<Server>]) {
         for server in servers {
-            self.execute(&format!("INSERT INTO nodes (name, adopted_at) VALUES ('{}', '2026-01-01Z')", server.name)).await;
+            self.execute(&format!("INSERT INTO nodes (name, adopted_at) VALUES ('{}', '2026-01-01Z')", server.name))
+                .await;
         }
     }
 
@@ -285,4 +286,37 @@ impl Pass {
 /// An inbound of the settings.
 pub fn inbound(tag: &str, group: &str) -> Inbound {
     Inbound { tag: InboundTag(tag.to_owned()), group: group.to_owned(), flow: String::new() }
+}
+
+/// Who has the right now: open credentials with an active row before its end.
+pub async fn rights(client: &Client, now: Timestamp) -> Vec<Credential> {
+    let sql = "SELECT c.id, c.email, c.uuid, max(s.id) FROM credentials c JOIN subscriptions s ON s.credential_id = c.id \
+               WHERE c.closed_at IS NULL AND s.status = 'active' AND s.expires_at > $1 GROUP BY c.id";
+    let rows = client.query_typed(sql, &[(&now, tokio_postgres::types::Type::TIMESTAMPTZ)]).await.unwrap();
+    rows.iter()
+        .map(|row| Credential {
+            id: row.get(0),
+            email: row.get(1),
+            uuid: row.get(2),
+            subscription: SubscriptionId(row.get(3)),
+        })
+        .collect()
+}
+
+impl World {
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Whoever has the right is let in under its own e-mail, and whoever is closed is not there.
+    pub async fn assert_both_sides_agree(&self, server: &Server, what: &str) {
+        let emails = server.emails(TAG);
+        for right in rights(&self.client, self.now()).await {
+            assert!(emails.contains(&right.email), "{what}: {} is not listed", right.email);
+            assert!(server.lets_in(TAG, right.uuid), "{what}: {} cannot connect", right.email);
+        }
+        for closed in self.column("SELECT email FROM credentials WHERE closed_at IS NOT NULL").await {
+            assert!(!emails.contains(&closed), "{what}: {closed} is closed and still there");
+        }
+    }
 }

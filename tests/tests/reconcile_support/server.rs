@@ -64,6 +64,7 @@ struct Users {
 
 type Event = Pin<Box<dyn Future<Output = ()>>>;
 type Hook = Box<dyn FnOnce() -> Event>;
+type Watchdog = Rc<dyn Fn(Call) -> Event>;
 
 pub struct Server {
     pub name: String,
@@ -73,6 +74,9 @@ pub struct Server {
     /// Kind, e-mail (empty: any), how often yet.
     faults: RefCell<Vec<(Kind, String, usize, Fault)>>,
     hooks: RefCell<Vec<(Kind, String, Hook)>>,
+    at_call: RefCell<Option<(usize, Hook)>>,
+    watchdog: RefCell<Option<Watchdog>>,
+    arrived: Cell<usize>,
     late: RefCell<Vec<Call>>,
     late_users: RefCell<HashMap<String, XrayUser>>,
     in_flight: Cell<usize>,
@@ -98,6 +102,9 @@ impl Server {
             calls: RefCell::default(),
             faults: RefCell::default(),
             hooks: RefCell::default(),
+            at_call: RefCell::default(),
+            watchdog: RefCell::default(),
+            arrived: Cell::default(),
             late: RefCell::default(),
             late_users: RefCell::default(),
             in_flight: Cell::default(),
@@ -126,6 +133,13 @@ impl Server {
     /// Puts a credential there as it should be.
     pub fn put_credential(&self, tag: &str, credential: &Credential) {
         self.put(tag, &credential.email, credential.uuid);
+    }
+
+    /// Adds a credential as a bot does: an e-mail that is there is left as it is.
+    pub fn add_as_bot(&self, tag: &str, credential: &Credential) {
+        let call = Call { kind: Kind::Add, tag: tag.to_owned(), email: credential.email.clone() };
+        let user = XrayUser { email: credential.email.clone(), uuid: credential.uuid, flow: String::new() };
+        self.execute(&call, Some(&user));
     }
 
     pub fn drop_user(&self, tag: &str, email: &str) {
@@ -185,6 +199,22 @@ impl Server {
         self.hooks.borrow_mut().push((kind, email.to_owned(), Box::new(event)));
     }
 
+    /// Lets something happen when the `n`-th call from now has arrived, counted from 0: after a list was taken, before
+    /// anything else is executed.
+    pub fn at_call(&self, n: usize, event: impl FnOnce() -> Event + 'static) {
+        *self.at_call.borrow_mut() = Some((self.arrived.get() + n, Box::new(event)));
+    }
+
+    /// Whether what was to happen at a call has happened. If not, it will not any more.
+    pub fn has_happened(&self) -> bool {
+        self.at_call.borrow_mut().take().is_none()
+    }
+
+    /// Is told of every call right before it is executed.
+    pub fn watch(&self, watchdog: impl Fn(Call) -> Event + 'static) {
+        *self.watchdog.borrow_mut() = Some(Rc::new(watchdog));
+    }
+
     /// Executes the requests that were on their way. Answers how many.
     pub fn deliver_late(&self) -> usize {
         let late = std::mem::take(&mut *self.late.borrow_mut());
@@ -234,6 +264,13 @@ impl Server {
         if let Some(hook) = hook {
             hook().await;
         }
+        if kind != Kind::List {
+            self.happen().await;
+        }
+        let watchdog = self.watchdog.borrow().clone();
+        if let Some(watchdog) = watchdog {
+            watchdog(call.clone()).await;
+        }
         self.in_flight.set(self.in_flight.get() - 1);
         let mut faults = self.faults.borrow_mut();
         let fault = faults
@@ -245,6 +282,17 @@ impl Server {
             });
         drop(faults);
         (call, fault)
+    }
+
+    async fn happen(&self) {
+        let now = self.arrived.replace(self.arrived.get() + 1);
+        let due = {
+            let mut at_call = self.at_call.borrow_mut();
+            if at_call.as_ref().is_some_and(|(at, _)| *at <= now) { at_call.take() } else { None }
+        };
+        if let Some((_, event)) = due {
+            event().await;
+        }
     }
 
     async fn wrong<T>(&self, fault: &Fault) -> Result<T, XrayError> {
@@ -274,11 +322,14 @@ impl Xray for Client {
             Some(Fault::Short(most)) => *most,
             Some(fault) => return self.0.wrong(fault).await,
         };
-        let inbounds = self.0.users.borrow();
-        let Some(users) = inbounds.get(&tag.0) else { return Err(self.0.error(&Fault::Misconfigured)) };
-        let users = users.listed.iter().take(most);
-        let users = users.map(|(email, (uuid, flow))| ListedUser { email, uuid: *uuid, flow });
-        Ok(UserList::collect(users).unwrap())
+        let list = {
+            let inbounds = self.0.users.borrow();
+            let Some(users) = inbounds.get(&tag.0) else { return Err(self.0.error(&Fault::Misconfigured)) };
+            let users = users.listed.iter().take(most);
+            UserList::collect(users.map(|(email, (uuid, flow))| ListedUser { email, uuid: *uuid, flow })).unwrap()
+        };
+        self.0.happen().await;
+        Ok(list)
     }
 
     async fn find_user(&self, tag: &InboundTag, email: &str) -> Result<Option<FoundUser>, XrayError> {

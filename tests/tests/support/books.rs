@@ -47,7 +47,8 @@ pub async fn digest(client: &Client) -> Vec<String> {
     let mut lines = Vec::new();
     for row in client.query_typed(tables, &[]).await.unwrap() {
         let table: &str = row.get(0);
-        let sql = format!("SELECT count(*), md5(coalesce(string_agg(t::text, ',' ORDER BY t::text), '')) FROM {table} t");
+        let sql =
+            format!("SELECT count(*), md5(coalesce(string_agg(t::text, ',' ORDER BY t::text), '')) FROM {table} t");
         let row = client.query_typed_one(&sql, &[]).await.unwrap();
         lines.push(format!("{table} {} {}", row.get::<_, i64>(0), row.get::<_, &str>(1)));
     }

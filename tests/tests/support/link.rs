@@ -45,8 +45,7 @@ impl Link {
         let config = db.config();
         let port = config.get_ports().first().copied().unwrap_or(5432);
         let listener = UnixListener::bind(folder.path().join(format!(".s.PGSQL.{port}"))).unwrap();
-        let breaker =
-            Arc::new(Breaker { word, nth, lost, seen: AtomicUsize::new(0), broken: AtomicBool::new(false) });
+        let breaker = Arc::new(Breaker { word, nth, lost, seen: AtomicUsize::new(0), broken: AtomicBool::new(false) });
         let at_work = breaker.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {

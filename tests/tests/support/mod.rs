@@ -23,8 +23,8 @@ use perennial_testkit::TestDb;
 use perennial_testkit::builders::{Bot, Subscription, Tariff, User, set_bot_clock};
 use renew::{Outcome, RenewPass, Settings, Summary};
 use time::macros::datetime;
-use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Config, NoTls};
 
 /// When the tests begin.
 pub const NOW: Timestamp = datetime!(2026-03-10 12:00 UTC);

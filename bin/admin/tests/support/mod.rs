@@ -1,5 +1,6 @@
 //! Runs the built program on a test's database.
-#![allow(clippy::unwrap_used, dead_code)] // helpers of tests; not every test file uses all of them
+// Helpers of tests; each test file uses some of them.
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -86,13 +87,4 @@ pub fn renew_program() -> PathBuf {
     let renew = folder.join(format!("renew{}", std::env::consts::EXE_SUFFIX));
     assert!(renew.is_file(), "{}", renew.display());
     renew
-}
-
-/// One pass of `renew` on a database, sending nothing.
-#[track_caller]
-pub fn renew(db: &TestDb, arguments: &[&str]) {
-    let mut command = Command::new(renew_program());
-    command.env_clear().env("PERENNIAL_CONFIG", "/dev/null").env("DATABASE_URL", db.url());
-    command.args(["--no-deliver", "-q"]).args(arguments);
-    said(&mut command).good();
 }

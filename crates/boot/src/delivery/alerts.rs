@@ -92,15 +92,7 @@ async fn alert_parked(tx: &Tx<'_>, chat: TelegramId) -> Result<Option<NewNotice>
 }
 
 fn notice(chat: TelegramId, kind: &'static str, dedupe_key: String, params: Value) -> NewNotice {
-    NewNotice {
-        telegram_id: chat,
-        kind,
-        dedupe_key,
-        params,
-        subscription_id: None,
-        useless_after: None,
-        urgent: true,
-    }
+    NewNotice { telegram_id: chat, kind, dedupe_key, params, subscription_id: None, useless_after: None, urgent: true }
 }
 
 fn short(reason: &str) -> String {

@@ -43,21 +43,22 @@ impl Tx<'_> {
         let before: Vec<Option<&Value>> = rows.iter().map(|row| row.before.as_ref()).collect();
         let after: Vec<Option<&Value>> = rows.iter().map(|row| row.after.as_ref()).collect();
         let reasons: Vec<Option<&str>> = rows.iter().map(|row| row.reason.as_deref()).collect();
-        let written = self.execute(
-            INSERT_AUDIT,
-            &[
-                (/* at */ &self.now(), Type::TIMESTAMPTZ),
-                (/* actor */ &self.actor().name, Type::TEXT),
-                (/* run_id */ &self.actor().run_id, Type::UUID),
-                (&actions, Type::TEXT_ARRAY),
-                (&users, Type::INT8_ARRAY),
-                (&subscriptions, Type::INT8_ARRAY),
-                (&before, Type::JSONB_ARRAY),
-                (&after, Type::JSONB_ARRAY),
-                (&reasons, Type::TEXT_ARRAY),
-            ],
-        )
-        .await?;
+        let written = self
+            .execute(
+                INSERT_AUDIT,
+                &[
+                    (/* at */ &self.now(), Type::TIMESTAMPTZ),
+                    (/* actor */ &self.actor().name, Type::TEXT),
+                    (/* run_id */ &self.actor().run_id, Type::UUID),
+                    (&actions, Type::TEXT_ARRAY),
+                    (&users, Type::INT8_ARRAY),
+                    (&subscriptions, Type::INT8_ARRAY),
+                    (&before, Type::JSONB_ARRAY),
+                    (&after, Type::JSONB_ARRAY),
+                    (&reasons, Type::TEXT_ARRAY),
+                ],
+            )
+            .await?;
         if written != rows.len() as u64 {
             let what = format!("{} audit rows were to be written, {written} were", rows.len());
             return Err(DbError::Mismatch { at: "insert_audit", what });

@@ -58,7 +58,9 @@ impl Tx<'_> {
     /// # Errors
     /// The database's; [`DbError::Unforeseen`] when the row is missing.
     pub async fn installation(&self) -> Result<Installation, DbError> {
-        let row = self.query_opt(READ_INSTALLATION, &[]).await?.ok_or_else(|| DbError::unforeseen("read_installation", "table installation is empty; restore it or run `admin migrate`"))?;
+        let row = self.query_opt(READ_INSTALLATION, &[]).await?.ok_or_else(|| {
+            DbError::unforeseen("read_installation", "table installation is empty; restore it or run `admin migrate`")
+        })?;
         Ok(Installation {
             system_identifier: column(&row, "system_identifier")?,
             accepted_identifier: column(&row, "accepted")?,

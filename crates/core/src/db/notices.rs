@@ -113,9 +113,9 @@ impl Tx<'_> {
             )
             .await?;
         let count = rows.first().map_or(Ok(0), |row| column(row, "rows"))?;
-        let parked = rows.iter().map(|row| {
-            Ok(ParkedRow { subscription_id: column(row, "subscription")?, reason: column(row, "reason")? })
-        });
+        let parked = rows
+            .iter()
+            .map(|row| Ok(ParkedRow { subscription_id: column(row, "subscription")?, reason: column(row, "reason")? }));
         Ok((count, parked.collect::<Result<_, DbError>>()?))
     }
 

@@ -161,8 +161,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's.
     pub async fn credentials_by_email(&self, emails: &[&str]) -> Result<Vec<CredentialState>, DbError> {
-        let parameters =
-            [(&emails as _, Type::TEXT_ARRAY), (/* now */ &self.now() as _, Type::TIMESTAMPTZ)];
+        let parameters = [(&emails as _, Type::TEXT_ARRAY), (/* now */ &self.now() as _, Type::TIMESTAMPTZ)];
         let rows = self.query(CREDENTIALS_BY_EMAIL, &parameters).await?;
         rows.iter().map(credential_state).collect()
     }

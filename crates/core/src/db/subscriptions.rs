@@ -240,11 +240,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn list_renewal_due(
-        &self,
-        page: &Page<RenewalKey>,
-        due: RenewalDue,
-    ) -> Result<Vec<RenewalKey>, DbError> {
+    pub async fn list_renewal_due(&self, page: &Page<RenewalKey>, due: RenewalDue) -> Result<Vec<RenewalKey>, DbError> {
         let rows = i64::try_from(page.rows).unwrap_or(i64::MAX);
         let listed = self
             .query(
@@ -348,19 +344,20 @@ impl Tx<'_> {
         let ends: Vec<Timestamp> = payments.iter().map(|row| row.extension.period_end).collect();
         let amounts: Vec<Kopecks> = payments.iter().map(|row| row.amount).collect();
         let keys: Vec<Option<&str>> = payments.iter().map(|row| row.transfer_key.as_deref()).collect();
-        let rows = self.query(
-            INSERT_PAYMENTS,
-            &[
-                (/* now */ &self.now(), Type::TIMESTAMPTZ),
-                (&ids, Type::INT8_ARRAY),
-                (&tariffs, Type::TEXT_ARRAY),
-                (&starts, Type::TIMESTAMPTZ_ARRAY),
-                (&ends, Type::TIMESTAMPTZ_ARRAY),
-                (&amounts, Type::INT8_ARRAY),
-                (&keys, Type::TEXT_ARRAY),
-            ],
-        )
-        .await?;
+        let rows = self
+            .query(
+                INSERT_PAYMENTS,
+                &[
+                    (/* now */ &self.now(), Type::TIMESTAMPTZ),
+                    (&ids, Type::INT8_ARRAY),
+                    (&tariffs, Type::TEXT_ARRAY),
+                    (&starts, Type::TIMESTAMPTZ_ARRAY),
+                    (&ends, Type::TIMESTAMPTZ_ARRAY),
+                    (&amounts, Type::INT8_ARRAY),
+                    (&keys, Type::TEXT_ARRAY),
+                ],
+            )
+            .await?;
         rows.iter()
             .map(|row| {
                 Ok(PaidPeriod {

@@ -181,13 +181,7 @@ impl<M: Messenger, T: Texts> Delivery<'_, M, T> {
 
     /// A notice that breaks its claim (a time zone that PostgreSQL no longer knows) costs itself: the others are
     /// claimed without it, and it is dead with its reason.
-    async fn one_by_one(
-        &self,
-        ids: &[i64],
-        room: usize,
-        lead: Duration,
-        error: DbError,
-    ) -> Result<Claimed, DbError> {
+    async fn one_by_one(&self, ids: &[i64], room: usize, lead: Duration, error: DbError) -> Result<Claimed, DbError> {
         let mut batch = Batch::default();
         let mut broken = Vec::new();
         let mut some_passed = false;

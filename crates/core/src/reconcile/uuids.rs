@@ -44,8 +44,7 @@ impl ListedUuids {
         let mut hashes: Vec<u64> =
             list.iter().filter_map(|user| user.uuid).map(|uuid| UuidKey::of(uuid).hash()).collect();
         hashes.sort_unstable();
-        let mut several: Vec<u64> =
-            hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        let mut several: Vec<u64> = hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
         several.dedup();
         Self { hashes, several }
     }

@@ -6,7 +6,9 @@ use perennial_core::ports::{Addition, Removal, Xray as _};
 use perennial_testkit::fake_xray::{Fault, Kind, When};
 use tonic::Code;
 
-use crate::{SHORT, acquainted, add, emails, hasty, in_time, patient, refused, remove, unknown, unreachable};
+use crate::{
+    SHORT, acquainted, add, emails, hasty, in_time, patient, patient_one, refused, remove, unknown, unreachable,
+};
 
 #[tokio::test]
 async fn a_lost_request_ends_in_time_and_nothing_is_done() {
@@ -15,7 +17,7 @@ async fn a_lost_request_ends_in_time_and_nothing_is_done() {
     unknown(in_time(remove(&node, "p.1")).await);
     assert_eq!(emails(&fake), ["p.1"]);
     fake.clear_faults();
-    assert_eq!(remove(&node, "p.1").await, Ok(Removal::Removed));
+    assert_eq!(remove(&patient_one(&fake), "p.1").await, Ok(Removal::Removed));
 }
 
 #[tokio::test]
@@ -25,7 +27,7 @@ async fn a_lost_answer_ends_in_time_and_it_is_done() {
     unknown(in_time(remove(&node, "p.1")).await);
     assert_eq!(emails(&fake), [""; 0]);
     fake.clear_faults();
-    assert_eq!(remove(&node, "p.1").await, Ok(Removal::WasAbsent));
+    assert_eq!(remove(&patient_one(&fake), "p.1").await, Ok(Removal::WasAbsent));
 }
 
 #[tokio::test]
@@ -120,7 +122,7 @@ async fn nothing_is_written_before_the_inbound_said_it_is_vless() {
         fake.clear_faults();
     }
     assert_eq!(fake.count(Kind::Remove), 0);
-    assert_eq!(remove(&node, "p.1").await, Ok(Removal::Removed));
+    assert_eq!(remove(&patient_one(&fake), "p.1").await, Ok(Removal::Removed));
 }
 
 #[tokio::test]

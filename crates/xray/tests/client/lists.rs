@@ -5,7 +5,7 @@ use perennial_testkit::fake_xray::{Fault, Kind, When};
 use perennial_xray::NodeSettings;
 use tonic::Code;
 
-use crate::{SHORT, acquainted, hasty, in_time, misconfigured, node, patient, unknown, vless};
+use crate::{SHORT, acquainted, hasty, in_time, misconfigured, node, patient, patient_one, unknown, vless};
 
 const THREE: [&str; 3] = ["p.1", "p.2", "p.3"];
 
@@ -20,7 +20,7 @@ async fn a_list_that_does_not_come_ends_in_time() {
         unknown(in_time(node.online(&["p.1".to_owned()])).await);
         fake.clear_faults();
     }
-    assert_eq!(node.list_users(&vless()).await.unwrap().len(), 3);
+    assert_eq!(patient_one(&fake).list_users(&vless()).await.unwrap().len(), 3);
 }
 
 #[tokio::test]

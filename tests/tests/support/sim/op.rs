@@ -6,25 +6,70 @@ use super::model::{Fault, Place, TariffState};
 /// One event. Numbers of users and tariffs count from 0 and wrap round, so that any list of operations makes sense.
 #[derive(Debug, Clone)]
 pub enum Op {
-    TopUp { user: usize, kopecks: i64 },
-    Buy { user: usize, tariff: usize, auto_renew: bool },
-    Cancel { user: usize },
-    SetAutoRenew { user: usize, on: bool },
+    TopUp {
+        user: usize,
+        kopecks: i64,
+    },
+    Buy {
+        user: usize,
+        tariff: usize,
+        auto_renew: bool,
+    },
+    Cancel {
+        user: usize,
+    },
+    SetAutoRenew {
+        user: usize,
+        on: bool,
+    },
     /// Of the latest payment that stands.
-    Refund { user: usize },
-    Rotate { user: usize },
-    SetVip { user: usize, on: bool },
-    SetDiscount { user: usize, percent: i32, ends_in_hours: Option<i64> },
-    SetAgreed { user: usize, kopecks: Option<i64> },
-    SetPrice { tariff: usize, kopecks: i64 },
-    SetState { tariff: usize, state: TariffState },
-    SetFault { user: usize, fault: Option<Fault> },
-    Unpark { user: usize },
+    Refund {
+        user: usize,
+    },
+    Rotate {
+        user: usize,
+    },
+    SetVip {
+        user: usize,
+        on: bool,
+    },
+    SetDiscount {
+        user: usize,
+        percent: i32,
+        ends_in_hours: Option<i64>,
+    },
+    SetAgreed {
+        user: usize,
+        kopecks: Option<i64>,
+    },
+    SetPrice {
+        tariff: usize,
+        kopecks: i64,
+    },
+    SetState {
+        tariff: usize,
+        state: TariffState,
+    },
+    SetFault {
+        user: usize,
+        fault: Option<Fault>,
+    },
+    Unpark {
+        user: usize,
+    },
     /// As `expire-fast` does, when the grace is over.
-    End { user: usize },
+    End {
+        user: usize,
+    },
     /// The clock moves on.
-    Wait { minutes: i64 },
-    Pass { kind: PassKind, batch_rows: usize, workers: usize },
+    Wait {
+        minutes: i64,
+    },
+    Pass {
+        kind: PassKind,
+        batch_rows: usize,
+        workers: usize,
+    },
 }
 
 /// What befalls a pass.
@@ -41,21 +86,15 @@ pub enum PassKind {
     Killed(u64),
 }
 
-const PLACES: [Place; 7] = [
-    Place::Transfer,
-    Place::Wallet,
-    Place::Subscription,
-    Place::Payment,
-    Place::Notice,
-    Place::Audit,
-    Place::End,
-];
+const PLACES: [Place; 7] =
+    [Place::Transfer, Place::Wallet, Place::Subscription, Place::Payment, Place::Notice, Place::Audit, Place::End];
 
 impl Op {
     /// A random one that is no pass and moves no clock.
     pub fn any(random: &mut Random, users: usize) -> Self {
         let user = usize::try_from(random.next() % users as u64).unwrap();
-        let tariff = usize::try_from(random.next() % 16).unwrap();
+        // Mostly the short ones: they renew most often.
+        let tariff = random.one_of(&[0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 3, 4]);
         match random.between(1, 100) {
             1..=34 => Self::TopUp { user, kopecks: random.between(1, 300_000) },
             35..=62 => Self::Buy { user, tariff, auto_renew: random.percent(95) },
@@ -72,14 +111,18 @@ impl Op {
             85..=86 => Self::SetAgreed { user, kopecks: random.percent(60).then(|| random.between(0, 30_000)) },
             87..=88 => Self::SetPrice { tariff, kopecks: random.one_of(&[0, 1, 99, 9_900, 19_900, 49_900]) },
             89 => {
-                let states = [TariffState::Sold, TariffState::Sold, TariffState::Withdrawn, TariffState::Missing];
-                Self::SetState { tariff, state: random.one_of(&states) }
+                let state = match random.between(1, 8) {
+                    1 => TariffState::Withdrawn,
+                    2 => TariffState::Missing,
+                    _ => TariffState::Sold,
+                };
+                Self::SetState { tariff, state }
             }
             90..=93 => {
                 let fault = Fault { place: random.one_of(&PLACES), is_final: random.percent(40) };
                 // What the read-back sees is always final.
                 let fault = Fault { is_final: fault.is_final || fault.place == Place::End, ..fault };
-                Self::SetFault { user, fault: random.percent(50).then_some(fault) }
+                Self::SetFault { user, fault: random.percent(25).then_some(fault) }
             }
             94..=97 => Self::Unpark { user },
             _ => Self::End { user },
@@ -88,7 +131,7 @@ impl Op {
 
     /// The clock moves on; mostly by less than the window, now and then by an outage.
     pub fn any_wait(random: &mut Random) -> Self {
-        Self::Wait { minutes: if random.percent(2) { random.between(600, 60_000) } else { random.between(1, 350) } }
+        Self::Wait { minutes: if random.percent(1) { random.between(600, 12_000) } else { random.between(1, 350) } }
     }
 
     pub fn any_pass(random: &mut Random) -> Self {

@@ -167,9 +167,8 @@ impl Simulation {
         let mut actual: Vec<(i64, i64, i64, i64, bool)> =
             rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4))).collect();
         let made = self.model.users.iter().flat_map(|user| &user.payments);
-        let mut wanted: Vec<_> = made
-            .map(|paid| (paid.sub, micros(paid.start), micros(paid.end), paid.amount, paid.voided))
-            .collect();
+        let mut wanted: Vec<_> =
+            made.map(|paid| (paid.sub, micros(paid.start), micros(paid.end), paid.amount, paid.voided)).collect();
         actual.sort_unstable();
         wanted.sort_unstable();
         assert_eq!(actual, wanted, "payments");

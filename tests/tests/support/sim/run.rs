@@ -87,10 +87,16 @@ impl Simulation {
             grace: GRACE,
             window: WINDOW,
             users: (1..).take(users).map(|id| User { id, ..User::default() }).collect(),
-            tariffs: [("days_1", false, 1), ("days_3", false, 3), ("days_10", false, 10), ("month", true, 1), ("quarter", true, 3)]
-                .into_iter()
-                .map(|(code, months, count)| Tariff { code, months, count, price: 9_900, state: TariffState::Sold })
-                .collect(),
+            tariffs: [
+                ("days_1", false, 1),
+                ("days_3", false, 3),
+                ("days_10", false, 10),
+                ("month", true, 1),
+                ("quarter", true, 3),
+            ]
+            .into_iter()
+            .map(|(code, months, count)| Tariff { code, months, count, price: 9_900, state: TariffState::Sold })
+            .collect(),
             faults: std::collections::BTreeMap::new(),
             inflow: 0,
         };
@@ -106,6 +112,14 @@ impl Simulation {
 
     pub fn renewals(&self) -> u64 {
         self.model.users.iter().map(|user| user.renewals).sum()
+    }
+
+    /// Customers whose subscription nobody but themselves can bring back.
+    pub fn lapsed(&self) -> Vec<usize> {
+        let over = self.model.now - self.model.grace;
+        let users = self.model.users.iter().enumerate();
+        let lapsed = users.filter(|(_, user)| user.sub.as_ref().is_none_or(|sub| sub.end <= over));
+        lapsed.map(|(index, _)| index).collect()
     }
 
     fn key(&mut self) -> String {
@@ -200,8 +214,7 @@ impl Simulation {
         }
         user.balance -= price;
         user.payments.push(Payment { sub: id.0, start, end, amount: price, at: now, voided: false });
-        user.sub =
-            Some(Sub { id: id.0, tariff, end, anchor, auto_renew, agreed, short: None, parked: None });
+        user.sub = Some(Sub { id: id.0, tariff, end, anchor, auto_renew, agreed, short: None, parked: None });
     }
 
     async fn refund(&mut self, user: usize) {
@@ -211,8 +224,11 @@ impl Simulation {
         let standing = user.payments.iter_mut().filter(|paid| !paid.voided);
         let Some(paid) = standing.max_by_key(|paid| (paid.sub, paid.start)) else { return };
         let sql = "SELECT id FROM payments WHERE voided_at IS NULL AND subscription_id";
-        let sql = format!("{sql} = {} AND period_start = (SELECT max(period_start) FROM payments WHERE voided_at IS NULL \
-                           AND subscription_id = {})", paid.sub, paid.sub);
+        let sql = format!(
+            "{sql} = {} AND period_start = (SELECT max(period_start) FROM payments WHERE voided_at IS NULL \
+                           AND subscription_id = {})",
+            paid.sub, paid.sub
+        );
         let id = self.world.number(&sql).await;
         self.world.bot().refund(id, &key).await.unwrap();
         paid.voided = true;

@@ -11,7 +11,9 @@ fn cases() -> impl Iterator<Item = (OnNode, Standing, GroupMatch, Owner)> {
     let on_node = [OnNode::Absent].into_iter().chain(PRESENT);
     on_node.flat_map(|on_node| {
         STANDINGS.into_iter().flat_map(move |standing| {
-            GROUPS.into_iter().flat_map(move |group| OWNERS.into_iter().map(move |owner| (on_node, standing, group, owner)))
+            GROUPS
+                .into_iter()
+                .flat_map(move |group| OWNERS.into_iter().map(move |owner| (on_node, standing, group, owner)))
         })
     })
 }

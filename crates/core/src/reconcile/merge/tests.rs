@@ -25,8 +25,12 @@ fn row(email: &str, uuid: u128, standing: Standing) -> CredentialState {
 }
 
 fn list(users: &[(&str, u128)]) -> UserList {
-    UserList::collect(users.iter().map(|(email, uuid)| ListedUser { email, uuid: Some(Uuid::from_u128(*uuid)), flow: "" }))
-        .unwrap()
+    UserList::collect(users.iter().map(|(email, uuid)| ListedUser {
+        email,
+        uuid: Some(Uuid::from_u128(*uuid)),
+        flow: "",
+    }))
+    .unwrap()
 }
 
 /// As `compare` does it: open credentials in order, then a look-up of what is left over, one e-mail at a time.
@@ -38,13 +42,14 @@ fn merged(inbounds: &[Inbound], lists: Vec<UserList>, rows: &[CredentialState]) 
     }
     for from in 0..merge.end_of_credentials() {
         let emails = merge.leftovers(from, 1);
-        let known: Vec<CredentialState> = rows.iter().filter(|row| emails.contains(&row.email.as_str())).cloned().collect();
+        let known: Vec<CredentialState> =
+            rows.iter().filter(|row| emails.contains(&row.email.as_str())).cloned().collect();
         merge.take_leftovers(from, 1, &known);
     }
     merge.finish()
 }
 
-fn emails<'a>(comparison: &'a Comparison, places: impl Iterator<Item = Place>) -> Vec<&'a str> {
+fn emails(comparison: &Comparison, places: impl Iterator<Item = Place>) -> Vec<&str> {
     let mut emails: Vec<&str> = places.map(|at| comparison.user(at).email).collect();
     emails.sort_unstable();
     emails
@@ -83,8 +88,11 @@ fn a_merge_decides_as_if_it_looked_at_each_e_mail_alone() {
         for watched in [Watched::Unknown, Watched::Unused] {
             assert_eq!(going(Why::Watched(watched)), expected(Decision::Watch(watched)), "{places:?}");
         }
-        let missing: Vec<&str> =
-            comparison.missing.iter().map(|missing| EMAILS[usize::try_from(missing.credential.0).unwrap() - 1]).collect();
+        let missing: Vec<&str> = comparison
+            .missing
+            .iter()
+            .map(|missing| EMAILS[usize::try_from(missing.credential.0).unwrap() - 1])
+            .collect();
         assert_eq!(missing, expected(Decision::Add), "{places:?}");
         assert_eq!(comparison.foreign, expected(Decision::Foreign).len() as u64, "{places:?}");
         assert_eq!(comparison.listed, users.len() as u64);
@@ -128,8 +136,7 @@ fn a_wrong_uuid_or_flow_is_a_misfit_and_bytes_six_and_seven_do_not_count() {
         user("p.3", 3, ""),
         ListedUser { email: "p.4", uuid: None, flow },
     ];
-    let rows: Vec<CredentialState> =
-        (1..5).map(|n| row(&format!("p.{n}"), n, Standing::Entitled)).collect();
+    let rows: Vec<CredentialState> = (1..5).map(|n| row(&format!("p.{n}"), n, Standing::Entitled)).collect();
     let comparison = merged(&inbounds, vec![UserList::collect(users).unwrap()], &rows);
     let misfits: Vec<(&str, Wrong)> =
         comparison.misfits.iter().map(|m| (comparison.user(m.place).email, m.wrong)).collect();
@@ -143,8 +150,7 @@ fn whoever_shares_a_uuid_is_told() {
     let ignored = 0x4711_u128 << 64;
     // A stranger has the UUID of p.1; p.2 has that of p.3; somebody else has the one that p.4 must get.
     let lists = vec![list(&[("p.1", 1), ("p.x", 1 | ignored), ("p.2", 3), ("p.3", 3), ("other.4", 4), ("p.5", 5)])];
-    let rows: Vec<CredentialState> =
-        (1..6).map(|n| row(&format!("p.{n}"), n, Standing::Entitled)).collect();
+    let rows: Vec<CredentialState> = (1..6).map(|n| row(&format!("p.{n}"), n, Standing::Entitled)).collect();
     let comparison = merged(&inbounds, lists, &rows);
     let rightful = emails(&comparison, comparison.rightful.iter().map(|one| one.place));
     assert_eq!(rightful, ["p.1", "p.3"], "p.5 shares with nobody");
