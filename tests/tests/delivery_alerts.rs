@@ -172,6 +172,6 @@ fn a_messenger_that_is_down_changes_no_exit_code_and_every_notice_waits() {
         delivery.deliver_rest(&run_of(&outbox, false).await, &budget(), &mut report).await.unwrap();
         assert_eq!((report.notices.sent, report.notices.waiting), (50, 0));
         let text = &server.messages_of(1)[0].text;
-        assert!(text.contains("199") && text.contains("10 March, 14:00"), "{text}");
+        assert!(text.contains("199") && text.contains("10 March, 13:00"), "{text}");
     });
 }

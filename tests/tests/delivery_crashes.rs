@@ -143,7 +143,7 @@ fn two_hundred_kills_lose_no_receipt_and_no_ending_and_at_most_the_reminders_und
         let outbox = Outbox::new(db).await;
         let (texts, settings) = (&PlainTexts, &outbox.settings);
         let mut random = 0x9e37_79b9_u64;
-        let (mut rounds, mut killed, mut lost, mut doubled, mut told) = (0, 0, 0, 0, (0, 0));
+        let (mut rounds, mut killed, mut lost, mut doubled, mut told) = (0_i64, 0, 0, 0, (0, 0));
         while killed < KILLS {
             rounds += 1;
             let round = ROUND.replace("$ROUND", &rounds.to_string()).replace("$NOW", &outbox.now().to_string());

@@ -33,7 +33,7 @@ fn short(user: i64, subscription: SubscriptionId, end: Timestamp) -> NewNotice {
 
 /// What becomes of a notice, and why.
 async fn fate(outbox: &Outbox, id: i64) -> (String, String) {
-    let _ = outbox.deliver().await;
+    drop(outbox.deliver().await);
     let (status, _, why) = outbox.state(id).await;
     (status, why)
 }
@@ -205,7 +205,7 @@ fn quiet_hours_put_reminders_off_in_the_receivers_own_night_and_nothing_that_is_
 
         outbox.settings.claim.default_time_zone = "America/Sao_Paulo".to_owned();
         outbox.clock.set(datetime!(2026-03-11 10:59:59.999999 UTC));
-        let _ = outbox.deliver().await;
+        drop(outbox.deliver().await);
         assert_eq!(
             outbox.time("not_before", default).await,
             Some(datetime!(2026-03-11 11:00 UTC)),
@@ -236,7 +236,7 @@ fn the_edges_of_quiet_hours_are_half_open_on_both_sides_of_midnight() {
             outbox.clock.set(now);
             chat += 1;
             let id = outbox.reminder(chat).await;
-            let _ = outbox.deliver().await;
+            drop(outbox.deliver().await);
             let expected = if until.is_some() { "pending" } else { "sent" };
             assert_eq!(outbox.status(id).await, expected, "{now}");
             assert_eq!(outbox.time("not_before", id).await, Some(until.unwrap_or(now)), "{now}");
@@ -256,7 +256,7 @@ fn times_are_told_by_the_receivers_clock_whatever_the_zone_of_the_host() {
         for chat in 1..=3 {
             outbox.write(about(chat, "news", None, params.clone())).await;
         }
-        let _ = outbox.deliver().await;
+        drop(outbox.deliver().await);
         let text = |chat: i64| outbox.messenger.messages_of(chat)[0].text.clone();
         assert!(text(1).ends_with(r#"{"ends":"2026-03-10T17:00:00","now":"2026-03-10T09:00:00"}"#), "{}", text(1));
         assert!(text(2).ends_with(r#"{"ends":"2026-03-11T01:30:00","now":"2026-03-10T17:30:00"}"#), "{}", text(2));

@@ -125,7 +125,8 @@ fn a_dry_run_shows_the_same_and_leaves_no_trace() {
 #[test]
 fn a_plan_is_refused_altogether_when_one_of_its_removals_is_no_longer_right() {
     // What happens between the plan and its application.
-    let worlds: [(&str, for<'a> fn(&'a Scene) -> String); 3] = [
+    type Change = for<'a> fn(&'a Scene) -> String;
+    let worlds: [(&str, Change); 3] = [
         ("the closed e-mail is somebody's", |scene| {
             // Cannot happen by our functions, but the plan is about a person's hand.
             format!(

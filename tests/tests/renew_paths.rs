@@ -319,3 +319,25 @@ fn a_broken_row_and_a_withdrawn_tariff_in_one_batch_are_each_parked_for_their_ow
         assert_eq!(Subscription::paid(1, BASIC.code, NOW).tariff, "basic_1m");
     });
 }
+
+#[test]
+fn a_key_that_was_used_before_never_extends_a_row_for_nothing() {
+    // The same charge, whose payment is gone, and another one under the same name; neither may count as paid.
+    for (amount, final_at_once) in [(PRICE, true), (PRICE - 1, false)] {
+        db_test_unchecked(async |db| {
+            let world = World::new(db).await;
+            let id = world.subscriber(1, PRICE * 3, NOW + HOUR).await;
+            let start = perennial_core::time::micros(NOW + HOUR);
+            let charge = format!(
+                "INSERT INTO transfers (idempotency_key, kind, debit_account, credit_account, amount_kopecks) \
+                 SELECT 'renew:{id}:{start}', 'charge', a.id, 1, {amount} FROM accounts a WHERE a.telegram_id = 1"
+            );
+            world.execute(&charge).await;
+            let ran = world.run().await;
+            assert_eq!(ran.summary.renewed, 0, "{ran:?}");
+            assert_eq!((world.balance(1).await, world.end(id).await), (PRICE * 3 - amount, NOW + HOUR));
+            let (tries, reason, for_good) = world.parked(id).await.unwrap();
+            assert_eq!((tries, for_good), (1, final_at_once), "{reason}");
+        });
+    }
+}

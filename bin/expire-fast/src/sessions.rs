@@ -111,13 +111,8 @@ impl<X: Xray> AfterRemoval<X> for Sessions {
 
 /// Names a user to the hook without giving the e-mail away.
 fn sha256_hex(text: &str) -> String {
-    use std::fmt::Write as _;
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-    digest.as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        drop(write!(hex, "{byte:02x}"));
-        hex
-    })
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

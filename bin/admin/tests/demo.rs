@@ -1,0 +1,88 @@
+//! The demo on a database of its own: what it makes up is sound, and what it shows is so.
+#![allow(clippy::unwrap_used)] // helpers of tests, too
+
+mod support;
+
+use perennial_testkit::{db_test, db_test_unchecked};
+use support::{number, renew_program, run, sql};
+
+#[test]
+fn the_demo_shows_that_nothing_is_done_twice() {
+    renew_program();
+    // The checks are run once more afterwards.
+    db_test(async |db| {
+        let said = run(&db, &["demo", "--users", "1000", "--output", "json"]).good();
+        let shown = said.json();
+        assert_eq!(shown["good"], true);
+        let (before, after) = (&shown["before"], &shown["after"]);
+        assert_eq!(before["due_now"], 274);
+        assert_eq!((&before["the_wallet_covers_it"], &after["the_wallet_covers_it"]), (&210.into(), &0.into()));
+        assert_eq!((&before["the_wallet_is_short"], &after["the_wallet_is_short"]), (&60.into(), &60.into()));
+        assert_eq!((&before["parked_for_renew"], &after["parked_for_renew"]), (&0.into(), &4.into()));
+        assert_eq!(shown["renew"][0]["counts"]["renewed"], 210);
+        assert_eq!(shown["renew"][1]["counts"]["renewed"], 0);
+        assert_eq!(after, &shown["after_the_second_run"]);
+        assert!(shown["explain"]["history"].as_array().unwrap().len() > 5);
+
+        // Nobody is written to: everything waits.
+        let client = db.client().await;
+        assert_eq!(
+            number(
+                &client,
+                "SELECT count(*) FROM notices WHERE status <> 'pending' AND created_at > now() - interval '1 minute'"
+            )
+            .await,
+            0
+        );
+
+        // Again on the same database: more people, and the same is shown of them.
+        let more = run(&db, &["demo", "--users", "200", "--seed", "7"]).good();
+        for line in ["200 people made up, with seed 7", "nothing was done twice", "The story of one customer"] {
+            assert!(more.out.contains(line), "{line}: {}", more.out);
+        }
+        assert_eq!(number(&client, "SELECT count(*) FROM users").await, 1200);
+    });
+}
+
+#[test]
+fn the_same_seed_makes_the_same_people() {
+    renew_program();
+    let people = || {
+        let found = std::sync::Mutex::new(Vec::new());
+        db_test_unchecked(async |db| {
+            run(&db, &["demo", "--users", "300", "--seed", "3", "--output", "json"]).good();
+            let query = "SELECT concat_ws(' ', u.telegram_id, u.language, u.time_zone, u.vip, s.tariff, s.status, c.uuid, \
+                         w.balance_kopecks) FROM users u JOIN accounts w USING (telegram_id) \
+                         LEFT JOIN subscriptions s USING (telegram_id) LEFT JOIN credentials c USING (telegram_id) ORDER BY 1";
+            let rows = db.client().await.query_typed(query, &[]).await.unwrap();
+            *found.lock().unwrap() = rows.iter().map(|row| row.get::<_, String>(0)).collect();
+        });
+        found.into_inner().unwrap()
+    };
+    let first = people();
+    assert!(first.len() >= 300);
+    assert_eq!(first, people());
+}
+
+#[test]
+fn a_database_with_anybody_else_in_it_is_refused() {
+    renew_program();
+    db_test(async |db| {
+        let client = db.client().await;
+        sql(&client, "INSERT INTO users (telegram_id) VALUES (12345)").await;
+        let said = run(&db, &["demo"]);
+        assert_eq!(said.code, 4);
+        assert_eq!(
+            said.err,
+            "admin: this database holds user 12345, whom no demo made up (the demo wants a new database (createdb))\n"
+        );
+        assert_eq!(number(&client, "SELECT count(*) FROM users").await, 1);
+    });
+    db_test_unchecked(async |db| {
+        sql(&db.client().await, "DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE TABLE public.wp_posts ()")
+            .await;
+        let said = run(&db, &["demo"]);
+        assert_eq!(said.code, 4);
+        assert!(said.err.contains("tables that are not ours"), "{said:?}");
+    });
+}
