@@ -197,7 +197,7 @@ fn off_for_36_hours_each_user_gets_one_message_the_right_one_and_who_paid_gets_n
         pays(&outbox, 6, NOW + DAY * 40).await;
         let before = outbox.messenger.messages().len();
         let (summary, _) = run(&outbox).await;
-        let _ = outbox.deliver().await;
+        drop(outbox.deliver().await);
         let kinds = "SELECT concat_ws(' ', telegram_id, kind, params ->> 'stage') FROM notices \
                      WHERE id > 5 AND status = 'sent' ORDER BY telegram_id";
         let expected = [

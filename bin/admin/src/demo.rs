@@ -24,6 +24,7 @@ use crate::session::Session;
 use crate::{migrate, verify};
 
 use figures::Figures;
+pub use made_up::fill;
 use renew::Renew;
 
 /// Megabytes for each sort and hash table of the checks.
@@ -36,9 +37,9 @@ const WORK_MEM: u32 = 128;
 /// what the demo shows is not so.
 pub async fn run(session: &Session, call: cli::Demo) -> Result<Answer, Failure> {
     let stage = Stage { shown: session.output == Output::Text };
-    let renew = Renew::beside_this_program(session)?;
     let client = session.connect_directly().await?;
     made_up::must_be_new(&client).await?;
+    let renew = Renew::beside_this_program(session)?;
     stage.heading("A new database")?;
     let migrated = migrate::migrate(session, None).await?;
     stage.say(&format!("{} applied\n", counted(migrated.applied.len() as u64, "migration")))?;

@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::sync::Mutex;
+
+use admin::cli::Demo;
 use perennial_testkit::{db_test, db_test_unchecked};
 use support::{number, renew_program, run, sql};
 
@@ -46,27 +49,28 @@ fn the_demo_shows_that_nothing_is_done_twice() {
 
 #[test]
 fn the_same_seed_makes_the_same_people() {
-    renew_program();
-    let people = || {
-        let found = std::sync::Mutex::new(Vec::new());
-        db_test_unchecked(async |db| {
-            run(&db, &["demo", "--users", "300", "--seed", "3", "--output", "json"]).good();
+    let people = |seed| {
+        let found = Mutex::new(Vec::new());
+        db_test(async |db| {
+            let client = db.client().await;
+            admin::demo::fill(&client, Demo { users: 300, seed }).await.unwrap();
             let query = "SELECT concat_ws(' ', u.telegram_id, u.language, u.time_zone, u.vip, s.tariff, s.status, c.uuid, \
                          w.balance_kopecks) FROM users u JOIN accounts w USING (telegram_id) \
-                         LEFT JOIN subscriptions s USING (telegram_id) LEFT JOIN credentials c USING (telegram_id) ORDER BY 1";
-            let rows = db.client().await.query_typed(query, &[]).await.unwrap();
+                         LEFT JOIN subscriptions s USING (telegram_id) LEFT JOIN credentials c USING (telegram_id) \
+                         ORDER BY 1";
+            let rows = client.query_typed(query, &[]).await.unwrap();
             *found.lock().unwrap() = rows.iter().map(|row| row.get::<_, String>(0)).collect();
         });
         found.into_inner().unwrap()
     };
-    let first = people();
+    let first = people(3);
     assert!(first.len() >= 300);
-    assert_eq!(first, people());
+    assert_eq!(first, people(3));
+    assert_ne!(first, people(4));
 }
 
 #[test]
 fn a_database_with_anybody_else_in_it_is_refused() {
-    renew_program();
     db_test(async |db| {
         let client = db.client().await;
         sql(&client, "INSERT INTO users (telegram_id) VALUES (12345)").await;

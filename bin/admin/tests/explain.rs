@@ -77,7 +77,8 @@ fn all_that_happened_is_told_in_the_order_of_time() {
         let window = Duration::from_secs(6 * 3600);
         let told = admin::explain::explain(&database(&db), TelegramId(42), 1000, window).await.unwrap();
         let wallet = told.json["wallet_id"].as_i64().unwrap();
-        insta::assert_snapshot!(told.text.replace(&format!("Wallet {wallet}"), "Wallet W"), @"");
+        let text = told.text.replace(&format!("Wallet {wallet}"), "Wallet W");
+        assert_eq!(text.trim_end(), include_str!("explain.txt").trim_end());
     });
 }
 
@@ -91,7 +92,7 @@ fn the_object_holds_the_same_and_no_whole_secret() {
         assert_eq!(object["credentials"][0]["state"], "retired");
         assert_eq!(object["subscriptions"][0]["price_kopecks"], 19_900, "the discount is over");
         assert_eq!(object["parked"][0]["reason"], "asked us to wait");
-        assert_eq!(object["history"].as_array().unwrap().len(), 26);
+        assert_eq!(object["history"].as_array().unwrap().len(), 22);
         for secret in ["3333-4444", "bbbb-cccc", "1111-7222", "0000-4000"] {
             assert!(!object.to_string().contains(secret), "{secret}");
             assert!(!run(&db, &["explain", "42"]).good().out.contains(secret), "{secret}");

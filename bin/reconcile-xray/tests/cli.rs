@@ -87,7 +87,7 @@ fn wrong_flags_end_with_2_and_a_hint_on_standard_error() {
     for arguments in [
         &["--missing", "ignore"][..],
         &["--orphan-grace", "soon"],
-        &["--max-removals", "-1"],
+        &["--max-removals", "some"],
         &["--max-removal-share", "20%"],
         &["--xray", "de1"],
         &["--plan", "a", "--apply", "b"],

@@ -70,8 +70,11 @@ fn refused(message: String) -> Failure {
     Failure { exit: Exit::Refused, ..Failure::refused(message) }.with_hint("the demo wants a new database (createdb)")
 }
 
-/// Makes people up and writes them down, all or nobody; answers the first one's id.
-pub(super) async fn fill(client: &Client, call: cli::Demo) -> Result<TelegramId, Failure> {
+/// Makes people up and writes them down in a migrated database, all or nobody; answers the first one's id.
+///
+/// # Errors
+/// The database's.
+pub async fn fill(client: &Client, call: cli::Demo) -> Result<TelegramId, Failure> {
     let range = [(&FIRST_ID as _, Type::INT8), (&LAST_ID as _, Type::INT8)];
     let row = client.query_typed_one(NEXT_ID, &range).await.map_err(|error| failed(&error))?;
     let first: i64 = row.get(0);
