@@ -205,9 +205,11 @@ impl Tx<'_> {
             return Ok(());
         }
         let (inbounds, emails): (Vec<&str>, Vec<&str>) = keys.iter().copied().unzip();
-        let parameters =
-            [(&node as _, Type::TEXT), (&inbounds as _, Type::TEXT_ARRAY), (&emails as _, Type::TEXT_ARRAY)];
-        self.execute(DELETE_ORPHANS, &parameters).await?;
+        self.execute(
+            DELETE_ORPHANS,
+            &[(&node, Type::TEXT), (&inbounds, Type::TEXT_ARRAY), (&emails, Type::TEXT_ARRAY)],
+        )
+        .await?;
         Ok(())
     }
 }
