@@ -137,7 +137,7 @@ fn short_trials_are_reminded_once_before_their_end() {
             trial(&outbox, user, Duration::ZERO, MINUTE * minutes).await;
         }
         for _ in 0..(11 * 12) {
-            let _ = run(&outbox).await;
+            drop(run(&outbox).await);
             outbox.advance(MINUTE * 5).await;
         }
         let expected = [
