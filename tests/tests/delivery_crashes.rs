@@ -130,12 +130,12 @@ async fn killed_after(polls: u64, work: impl Future) -> bool {
     .await
 }
 
-/// Thirty notices a round: half of them reminders, the rest of the kinds that must arrive.
+/// Twelve notices a round: half of them reminders, the rest of the kinds that must arrive.
 const ROUND: &str = "
     INSERT INTO notices (telegram_id, kind, dedupe_key, not_before)
     SELECT 1000000 * $ROUND + i, (ARRAY['renewed', 'news', 'trial_over', 'news', 'subscription_over', 'news'])[1 + i % 6],
         concat_ws(':', $ROUND, i), '$NOW'
-    FROM generate_series(1, 30) i";
+    FROM generate_series(1, 12) i";
 
 #[test]
 fn two_hundred_kills_lose_no_receipt_and_no_ending_and_at_most_the_reminders_under_way() {
@@ -153,7 +153,7 @@ fn two_hundred_kills_lose_no_receipt_and_no_ending_and_at_most_the_reminders_und
             let messenger = messenger_by(outbox.clock.clone());
             let (db, deadline, mut summary) = (outbox.open(), budget(), DeliverySummary::default());
             let delivery = deliver(&db, &messenger, texts, settings, &deadline, &mut summary);
-            killed += u64::from(killed_after(1 + (random >> 33) % 260, delivery).await);
+            killed += u64::from(killed_after(1 + (random >> 33) % 130, delivery).await);
             outbox.advance(MINUTE).await;
             let after = outbox.deliver_by(&messenger).await;
             told = (told.0 + after.maybe_lost, told.1 + after.maybe_doubled);
@@ -182,7 +182,7 @@ fn two_hundred_kills_lose_no_receipt_and_no_ending_and_at_most_the_reminders_und
             lost += lost_now;
         }
         println!(
-            "{rounds} rounds of 30 notices, {killed} kills: no receipt or ending lost, {doubled} doubled ({} said so), \
+            "{rounds} rounds of 12 notices, {killed} kills: no receipt or ending lost, {doubled} doubled ({} said so), \
              {lost} reminders lost ({} said so)",
             told.1, told.0
         );

@@ -242,7 +242,9 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 16, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn balances_follow_from_any_list_of_postings(batches in vec(vec(a_move(), 1..5), 1..30)) {

@@ -125,7 +125,9 @@ fn expected(terms: &Terms) -> Option<i64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 8, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn every_price_is_that_of_exact_arithmetic(all in proptest::collection::vec(terms(), 1..2000)) {

@@ -23,7 +23,7 @@ enum Act {
     TakeUnusedAndCrash,
     /// A new customer; the bot adds after its commit.
     Buy,
-    /// `expire-fast` ends the missing one.
+    /// `expire-fast` ends the missing one, and sees to it that it is not there.
     EndMissing,
     /// `expire-fast` ends one that is there, and removes it.
     EndPresent,
@@ -107,6 +107,16 @@ async fn run(client: &Client, sql: &str) {
     client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
 }
 
+/// Whom an act ends.
+fn ended_by(act: Act) -> Option<i64> {
+    match act {
+        Act::EndMissing => Some(MISSING),
+        Act::EndPresent => Some(PRESENT),
+        Act::EndMisfit => Some(MISFIT),
+        _ => None,
+    }
+}
+
 async fn do_act(act: Act, client: &Client, server: &Server) {
     let key = Uuid::new_v4();
     let grant = |n: i64| format!("SELECT perennial_grant({n}, 'basic_1m', 30, '{key}')");
@@ -114,9 +124,8 @@ async fn do_act(act: Act, client: &Client, server: &Server) {
     match act {
         Act::TakeUnused | Act::TakeUnusedAndCrash => run(client, &grant(UNUSED)).await,
         Act::Buy => run(client, &grant(NEW)).await,
-        Act::EndMissing => run(client, &end_sql(&newest(client, MISSING).await)).await,
-        Act::EndPresent | Act::EndMisfit => {
-            let ended = newest(client, if act == Act::EndPresent { PRESENT } else { MISFIT }).await;
+        Act::EndMissing | Act::EndPresent | Act::EndMisfit => {
+            let ended = newest(client, ended_by(act).unwrap()).await;
             run(client, &end_sql(&ended)).await;
             server.drop_user(TAG, &ended.email);
         }
@@ -188,6 +197,10 @@ async fn race(world: &World, act: Act, n: usize, copies: usize) -> bool {
         }
     }
     let happened = server.has_happened();
+    if let Some(ended) = ended_by(act).filter(|_| happened) {
+        let ended = newest(&world.client, ended).await.email;
+        assert!(!server.emails(TAG).contains(&ended), "{what}: {ended} was put there after its end and left");
+    }
     let ran = world.run(&[&server]).await;
     assert_eq!(ran.code(), 0, "{what}: {:?}", ran.summary);
     world.assert_both_sides_agree(&server, &what).await;
@@ -200,7 +213,7 @@ async fn race_everywhere(db: TestDb, acts: &[Act], copies: usize) {
     for act in acts {
         let mut n = 0;
         while race(&world, *act, n, copies).await {
-            n += 1;
+            n += copies;
         }
         assert!(n > 15, "{act:?}: a pass of {n} calls has not done much");
     }
@@ -259,6 +272,34 @@ fn a_credential_that_was_bought_after_the_list_is_kept() {
         assert!(server.has_happened() && server.lets_in(TAG, unused.uuid));
         assert_eq!(newest(&world.client, UNUSED).await.email, unused.email);
     });
+}
+
+/// A bot that has added before its commit, commits at the last moment: after the pass had compared.
+#[test]
+fn a_stranger_who_becomes_known_after_the_comparison_stays() {
+    for known_by in ["email", "uuid"] {
+        db_test(async |db| {
+            let world = World::new(db).await;
+            let server = scene(&world).await;
+            let uuid = server.uuid_of(TAG, "p.stranger");
+            let email = if known_by == "email" { "p.stranger" } else { "p.another" };
+            let committed = format!(
+                "INSERT INTO credentials (telegram_id, email, uuid) VALUES ({NEW}, '{email}', '{uuid}');
+                 SELECT perennial_grant({NEW}, 'basic_1m', 30, 'at the last moment')"
+            );
+            let bot = world.client.clone();
+            server.at_call(1, move || Box::pin(async move { run(&bot, &committed).await }));
+            let ran = world.run(&[&server]).await;
+            assert_eq!(ran.code(), 0, "{:?}", ran.summary);
+            assert!(server.has_happened() && server.lets_in(TAG, uuid), "known by {known_by}, and cut");
+            for _ in 0..2 {
+                world.run(&[&server]).await;
+                assert!(server.lets_in(TAG, uuid), "known by {known_by}, and cut");
+            }
+            world.assert_both_sides_agree(&server, known_by).await;
+            world.assert_at_rest(&[&server]).await;
+        });
+    }
 }
 
 /// The weaker promise: a bot that adds before it commits, and takes its time.

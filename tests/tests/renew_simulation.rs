@@ -39,7 +39,7 @@ fn years_of_random_events_come_out_as_the_model_says_to_the_kopeck() {
         let mut simulation = Simulation::new(db, users).await;
         let began = Instant::now();
         while simulation.renewals() < wanted {
-            for _ in 0..random.between(0, i64::try_from(users / 8).unwrap()) {
+            for _ in 0..random.between(0, i64::try_from(users / 16).unwrap()) {
                 let op = Op::any(&mut random, users);
                 // Who is renewed automatically seldom buys by hand, too.
                 if !matches!(op, Op::Buy { .. }) || random.percent(10) {

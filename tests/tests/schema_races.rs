@@ -147,7 +147,8 @@ fn two_postings_over_two_wallets_in_opposite_order_do_not_wait_for_each_other() 
             )
         };
         let (holder, there, back) = (Session::open(&db).await, Session::open(&db).await, Session::open(&db).await);
-        holder.run("BEGIN; SELECT FROM accounts WHERE telegram_id = 1 FOR UPDATE").await;
+        // As the ledger locks it; FOR UPDATE would hold up the foreign keys' checks already.
+        holder.run("BEGIN; SELECT FROM accounts WHERE telegram_id = 1 FOR NO KEY UPDATE").await;
         // In order of arrival one would hold wallet 2 and wait for 1, the other wait for 1 and then want 2.
         let there = there.run_until_it_waits(&client, &adjust("a", ["1", "2"])).await;
         let back = back.run_until_it_waits(&client, &adjust("b", ["2", "1"])).await;

@@ -83,12 +83,23 @@ pub struct Summary {
     pub warnings: Vec<String>,
 }
 
+/// What a person should know of a node: the server forgets a UUID with the first user of it that is removed.
+fn shared_uuids(node: &NodeSummary) -> Option<String> {
+    let NodeSummary { name, shared_uuid: users, .. } = node;
+    let warning = || {
+        format!(
+            "on node {name} {users} users share a UUID with another one: whoever removes one of them cuts the other"
+        )
+    };
+    (*users > 0).then(warning)
+}
+
 impl Summary {
     /// For the frame around the pass; the exit code follows from it.
     pub fn report(&self) -> Report {
         Report {
             nodes: self.nodes.iter().map(NodeSummary::json).collect(),
-            warnings: self.warnings.clone(),
+            warnings: self.warnings.iter().cloned().chain(self.nodes.iter().filter_map(shared_uuids)).collect(),
             cut_short: self.is_cut_short(),
             incomplete: self.is_incomplete(),
             refused_because: self.refused_because(),

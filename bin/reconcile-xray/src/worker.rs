@@ -56,7 +56,6 @@ impl<'a, X: Xray> Worker<'a, X> {
                 Fate::Ripe => {}
             }
         }
-        self.warn_of_shared_uuids();
         let comparison = &examined.comparison;
         let facts = Facts {
             removals: (examined.going.len() + comparison.misfits.len()) as u64,
@@ -81,15 +80,6 @@ impl<'a, X: Xray> Worker<'a, X> {
         summary.protected = comparison.protected;
         summary.foreign = comparison.foreign;
         summary.shared_uuid = comparison.sharing;
-    }
-
-    fn warn_of_shared_uuids(&self) {
-        if self.summary.shared_uuid > 0 {
-            log::warn!(
-                node = self.node.name.as_str(), users = self.summary.shared_uuid;
-                "users share a UUID under several e-mails: removing one of them elsewhere would cut the others"
-            );
-        }
     }
 
     /// Takes over how the work ended. Only the database's trouble is everybody's.

@@ -1,6 +1,8 @@
 //! The renewal of the audited workers, statement by statement on one connection: the list of a hundred, then for each
-//! user the claim stamp, the row again, the last payment, VIP, discount, the advisory lock, the balance, its change
-//! (here a transfer, whose trigger moves it), the extension, the history row, the payment and the notice flag.
+//! user the claim stamp, the row again, the last payment, VIP, discount, language, the advisory lock, the balance, its
+//! change (here a transfer, whose trigger moves it), the row once more (the grant's own reading), the extension, the
+//! history row, the payment, whether the notice was sent and its flag: 15 statements, and BEGIN and COMMIT. The defects'
+//! list counts 15 to 18 (A-35; A-03 and A-25 name the look-ups, path F the question before the notice).
 //!
 //! It is given every advantage that does not change its way: statements are prepared once, prices are kept in memory,
 //! the list reads the same index as ours by the same cursor, no message is sent and no other connection is asked for.
@@ -44,6 +46,7 @@ const LAST_PAYMENT: &str = "SELECT tariff, amount_kopecks FROM payments
 WHERE subscription_id = $1 AND voided_at IS NULL ORDER BY period_start DESC LIMIT 1";
 const VIP: &str = "SELECT vip FROM users WHERE telegram_id = $1";
 const DISCOUNT: &str = "SELECT percent FROM discounts WHERE telegram_id = $1 AND (ends_at IS NULL OR ends_at > $2)";
+const LANGUAGE: &str = "SELECT language FROM users WHERE telegram_id = $1";
 const USER_LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
 const BALANCE: &str =
     "SELECT id, balance_kopecks FROM accounts WHERE telegram_id = $1 AND kind = 'wallet' FOR NO KEY UPDATE";
@@ -57,6 +60,7 @@ VALUES ($1, 'renew', 'renewed', $2, $3, $4, $5)";
 const PAYMENT: &str = "INSERT INTO payments
     (subscription_id, tariff, period_start, period_end, amount_kopecks, transfer_id, created_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7)";
+const NOTICE_SENT: &str = "SELECT 1 FROM notices WHERE dedupe_key = $1";
 const NOTICE: &str = "INSERT INTO notices
     (telegram_id, kind, dedupe_key, params, subscription_id, not_before, created_at)
 VALUES ($1, 'renewed', $2, $3, $4, $5, $5) ON CONFLICT ON CONSTRAINT notices_dedupe_key_key DO NOTHING";
@@ -70,12 +74,14 @@ struct Worker {
     last_payment: Statement,
     vip: Statement,
     discount: Statement,
+    language: Statement,
     user_lock: Statement,
     balance: Statement,
     charge: Statement,
     extend: Statement,
     history: Statement,
     payment: Statement,
+    notice_sent: Statement,
     notice: Statement,
 }
 
@@ -122,12 +128,14 @@ impl Worker {
             last_payment: client.prepare(LAST_PAYMENT).await?,
             vip: client.prepare(VIP).await?,
             discount: client.prepare(DISCOUNT).await?,
+            language: client.prepare(LANGUAGE).await?,
             user_lock: client.prepare(USER_LOCK).await?,
             balance: client.prepare(BALANCE).await?,
             charge: client.prepare(CHARGE).await?,
             extend: client.prepare(EXTEND).await?,
             history: client.prepare(HISTORY).await?,
             payment: client.prepare(PAYMENT).await?,
+            notice_sent: client.prepare(NOTICE_SENT).await?,
             notice: client.prepare(NOTICE).await?,
             client,
         })
@@ -144,7 +152,7 @@ impl Worker {
 
         let stamped = db.query_opt(&self.stamp, &[&id, &now, &since]).await?;
         ensure!(stamped.is_some(), "subscription {id} was not to be had");
-        let row = db.query_one(&self.again, &[&id]).await?;
+        db.query_one(&self.again, &[&id]).await?;
         let last = db.query_opt(&self.last_payment, &[&id]).await?.context("no payment yet")?;
         let vip: bool = db.query_one(&self.vip, &[&user]).await?.try_get(0)?;
         let discount = db.query_opt(&self.discount, &[&user, &now]).await?;
@@ -152,6 +160,7 @@ impl Worker {
         let tariff: &str = last.try_get("tariff")?;
         let price = price(tariff, vip, discount);
 
+        db.query_one(&self.language, &[&user]).await?;
         db.query(&self.user_lock, &[&user]).await?;
         let wallet = db.query_one(&self.balance, &[&user]).await?;
         let (account, balance): (i64, i64) = (wallet.try_get("id")?, wallet.try_get("balance_kopecks")?);
@@ -159,6 +168,7 @@ impl Worker {
         let key = format!("renew:{id}:{}", micros(since));
         let transfer: i64 = db.query_one(&self.charge, &[&key, &account, &price, &now]).await?.try_get(0)?;
 
+        let row = db.query_one(&self.again, &[&id]).await?;
         let extended = db.query_one(&self.extend, &[&id, &since]).await?;
         let until: Timestamp = extended.try_get("expires_at")?;
         let same = extended.try_get::<_, i64>("credential_id")? == row.try_get::<_, i64>("credential_id")?;
@@ -179,6 +189,7 @@ impl Worker {
             "until": micros(until),
         });
         let dedupe_key = format!("renewed:{id}:{}", micros(since));
+        ensure!(db.query_opt(&self.notice_sent, &[&dedupe_key]).await?.is_none(), "a notice was there already");
         db.execute(&self.notice, &[&user, &dedupe_key, &params, &id, &now]).await?;
         Ok(())
     }

@@ -157,6 +157,10 @@ impl Server {
         self.users.borrow()[tag].listed.keys().cloned().collect()
     }
 
+    pub fn uuid_of(&self, tag: &str, email: &str) -> Uuid {
+        self.users.borrow()[tag].listed[email].0.unwrap()
+    }
+
     /// Whether somebody with this UUID can connect.
     pub fn lets_in(&self, tag: &str, uuid: Uuid) -> bool {
         self.users.borrow()[tag].let_in.contains_key(&UuidKey::of(uuid))

@@ -31,7 +31,8 @@ const NEXT_ID: &str = "
 SELECT coalesce(max(u.telegram_id) + 1, $1) FROM users u WHERE u.telegram_id BETWEEN $1 AND $2";
 
 const KINDS: &str = "
-SELECT CASE WHEN s.id IS NULL THEN 'no subscription' ELSE concat(s.source, ', ', s.status) END AS kind, count(*) AS people
+SELECT CASE WHEN s.id IS NULL THEN 'no subscription' ELSE concat(s.source, ', ', s.status) END AS kind,
+    count(*) AS people
 FROM users u
 LEFT JOIN subscriptions s ON s.telegram_id = u.telegram_id
 WHERE u.telegram_id >= $1

@@ -2,6 +2,8 @@
 // Helpers of tests; each test file uses some of them.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+pub mod damage;
+
 use std::path::PathBuf;
 use std::process::{Command, Output};
 

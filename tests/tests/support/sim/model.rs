@@ -2,6 +2,7 @@
 //! rows, dunning, parking. Whoever changes a rule has to say it here, too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::time::Duration;
 
 use perennial_core::time::{Timestamp, micros};
@@ -89,9 +90,10 @@ pub struct User {
     pub vip: bool,
     pub discount: Option<(i32, Option<Timestamp>)>,
     pub sub: Option<Sub>,
-    pub payments: Vec<Payment>,
+    /// Oldest first. Shared by copies of the user until one of them changes, as are the notices.
+    pub payments: Rc<Vec<Payment>>,
     /// Dedupe keys.
-    pub notices: BTreeSet<String>,
+    pub notices: Rc<BTreeSet<String>>,
     pub renewals: u64,
 }
 
@@ -220,9 +222,16 @@ impl User {
             0 => String::new(),
             refunds => format!(":{}", refunds + 1),
         };
-        self.notices.insert(format!("renewed:{}:{}{number}", sub.id, micros(sub.end)));
+        Rc::make_mut(&mut self.notices).insert(format!("renewed:{}:{}{number}", sub.id, micros(sub.end)));
         self.balance -= price;
-        self.payments.push(Payment { sub: sub.id, start: sub.end, end: until, amount: price, at, voided: false });
+        Rc::make_mut(&mut self.payments).push(Payment {
+            sub: sub.id,
+            start: sub.end,
+            end: until,
+            amount: price,
+            at,
+            voided: false,
+        });
         self.renewals += 1;
         let sub = self.sub.as_mut().unwrap();
         (sub.end, sub.short, sub.parked) = (until, None, None);
@@ -239,7 +248,7 @@ impl User {
         };
         let recorded = notified || sub.short.is_none_or(|(_, b, p)| (b, p) != (balance, price));
         if notified {
-            self.notices.insert(format!("balance_short:{}:{}:{stage}", sub.id, micros(sub.end)));
+            Rc::make_mut(&mut self.notices).insert(format!("balance_short:{}:{}:{stage}", sub.id, micros(sub.end)));
         }
         let sub = self.sub.as_mut().unwrap();
         sub.parked = None;

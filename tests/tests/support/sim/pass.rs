@@ -166,7 +166,7 @@ impl Simulation {
         let rows = self.world.client.query_typed(payments, &[]).await.unwrap();
         let mut actual: Vec<(i64, i64, i64, i64, bool)> =
             rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4))).collect();
-        let made = self.model.users.iter().flat_map(|user| &user.payments);
+        let made = self.model.users.iter().flat_map(|user| user.payments.iter());
         let mut wanted: Vec<_> =
             made.map(|paid| (paid.sub, micros(paid.start), micros(paid.end), paid.amount, paid.voided)).collect();
         actual.sort_unstable();
@@ -174,11 +174,11 @@ impl Simulation {
         assert_eq!(actual, wanted, "payments");
 
         let notices = self.world.column("SELECT dedupe_key FROM notices").await;
-        let wanted: BTreeSet<&String> = self.model.users.iter().flat_map(|user| &user.notices).collect();
+        let wanted: BTreeSet<&String> = self.model.users.iter().flat_map(|user| user.notices.iter()).collect();
         assert_eq!(notices.iter().collect::<BTreeSet<_>>(), wanted, "notices");
 
         let wallets: i64 = self.model.users.iter().map(|user| user.balance).sum();
-        let kept = self.model.users.iter().flat_map(|user| &user.payments).filter(|paid| !paid.voided);
+        let kept = self.model.users.iter().flat_map(|user| user.payments.iter()).filter(|paid| !paid.voided);
         let revenue: i64 = kept.map(|paid| paid.amount).sum();
         assert_eq!(wallets + revenue, self.model.inflow, "what came in is there");
         let in_ledger = "SELECT coalesce(sum(amount_kopecks) FILTER (WHERE credit_account = 1), 0)::bigint \

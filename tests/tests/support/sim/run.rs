@@ -1,5 +1,6 @@
 //! Does each operation twice, in the database and in the model, and compares.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use perennial_core::ids::SubscriptionId;
@@ -213,7 +214,7 @@ impl Simulation {
             assert_eq!(sub.id, id.0, "a purchase extends the active row");
         }
         user.balance -= price;
-        user.payments.push(Payment { sub: id.0, start, end, amount: price, at: now, voided: false });
+        Rc::make_mut(&mut user.payments).push(Payment { sub: id.0, start, end, amount: price, at: now, voided: false });
         user.sub = Some(Sub { id: id.0, tariff, end, anchor, auto_renew, agreed, short: None, parked: None });
     }
 
@@ -221,7 +222,7 @@ impl Simulation {
         let key = self.key();
         let now = self.model.now;
         let user = &mut self.model.users[user];
-        let standing = user.payments.iter_mut().filter(|paid| !paid.voided);
+        let standing = Rc::make_mut(&mut user.payments).iter_mut().filter(|paid| !paid.voided);
         let Some(paid) = standing.max_by_key(|paid| (paid.sub, paid.start)) else { return };
         let sql = "SELECT id FROM payments WHERE voided_at IS NULL AND subscription_id";
         let sql = format!(
