@@ -10,6 +10,7 @@
 //! Servers are those of the table `nodes`. One that is missing from the settings keeps rows `expiring` until `admin nodes
 //! retire`; it is named in the warnings.
 
+pub mod flags;
 pub mod sessions;
 
 use std::time::Duration;

@@ -2,43 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use expire_fast::Summary;
+use expire_fast::flags::Flags;
 use expire_fast::sessions::Sessions;
-use perennial_boot::{
-    Config, Context, Delivery, DeliveryOptions, EndToProof, ExpireSection, Notices, Report, SettingError, Share, Span,
-    XrayOptions,
-};
+use perennial_boot::{Config, Context, Delivery, EndToProof, ExpireSection, Notices, Report, SettingError};
 use perennial_core::ending::{Brake, EndSettings, Ended};
 use perennial_core::removal::Node;
 use perennial_xray::XrayNode;
 use serde_json::json;
-
-/// End what has run out and take it off every Xray server, with proof
-#[derive(Debug, Parser)]
-#[command(name = "expire-fast", version)]
-struct Flags {
-    #[command(flatten)]
-    common: perennial_boot::Options,
-
-    #[command(flatten)]
-    xray: XrayOptions,
-
-    #[command(flatten)]
-    delivery: DeliveryOptions,
-
-    /// Leave a row that can be renewed to renew for this long after its end [default: 15m]
-    #[arg(long, value_name = "SPAN")]
-    grace: Option<Span>,
-
-    /// End nothing when more rows than this are over at once [default: no limit]
-    #[arg(long, value_name = "N")]
-    max_ends: Option<u64>,
-
-    /// End nothing when more than this share of all active rows is over at once [default: 0.3]
-    #[arg(long, value_name = "SHARE")]
-    max_ends_share: Option<Share>,
-}
 
 /// What the settings say about this pass.
 #[derive(Debug)]

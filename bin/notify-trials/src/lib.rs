@@ -11,6 +11,7 @@
 //! A crash before a commit leaves nothing, after it the notices in the outbox. A row that breaks its batch costs itself,
 //! and is parked for this pass after some tries; it still ends.
 
+pub mod flags;
 pub mod plan;
 
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use notify_trials::flags::Flags;
 use notify_trials::plan::{Moment, Stage};
 use notify_trials::{Reminded, Settings, Summary};
 use perennial_boot::{
@@ -12,21 +12,6 @@ use perennial_core::ending::{Brake, EndSettings, Ended};
 
 /// Failed tries after which a row is parked.
 const MAX_TRIES: i32 = 3;
-
-/// Send due trial reminders and end trials that are over
-#[derive(Debug, Parser)]
-#[command(name = "notify-trials", version)]
-struct Flags {
-    #[command(flatten)]
-    common: perennial_boot::Options,
-
-    #[command(flatten)]
-    delivery: DeliveryOptions,
-
-    /// Only remind; leave ending to expire-fast
-    #[arg(long)]
-    no_end: bool,
-}
 
 /// What the settings say about this pass.
 #[derive(Debug)]

@@ -20,6 +20,7 @@ mod acting;
 pub mod brakes;
 mod calls;
 mod examined;
+pub mod flags;
 mod hash;
 pub mod plan_file;
 mod planning;

@@ -7,54 +7,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Parser;
-use perennial_boot::{Config, Context, Missing, ReconcileSection, Report, SettingError, Share, Span, XrayOptions};
+use perennial_boot::{Config, Context, Missing, ReconcileSection, Report, SettingError};
 use perennial_core::reconcile::Owners;
 use perennial_core::removal::Node;
 use perennial_xray::XrayNode;
 use reconcile_xray::brakes::Limits;
+use reconcile_xray::flags::Flags;
 use reconcile_xray::plan_file::{Item, PlanFile};
 use reconcile_xray::{Absent, Effect, NodeSummary, Summary};
-
-/// Compare every Xray server with the database and repair the differences
-#[derive(Debug, Parser)]
-#[command(name = "reconcile-xray", version)]
-struct Flags {
-    #[command(flatten)]
-    common: perennial_boot::Options,
-
-    #[command(flatten)]
-    xray: XrayOptions,
-
-    /// Work on this node only
-    #[arg(long, value_name = "NAME")]
-    node: Option<String>,
-
-    /// Restore users that are missing on a node, or only report them [default: restore]
-    #[arg(long, value_name = "WHAT")]
-    missing: Option<Missing>,
-
-    /// Watch an unknown user for this long before it is removed [default: 10m]
-    #[arg(long, value_name = "SPAN")]
-    orphan_grace: Option<Span>,
-
-    /// Remove nothing on a node where more users than this would go [default: no limit]
-    #[arg(long, value_name = "N")]
-    max_removals: Option<u64>,
-
-    /// Remove nothing on a node where more than this share of our users would go; up to 10 always may [default: 0.2]
-    #[arg(long, value_name = "SHARE")]
-    max_removal_share: Option<Share>,
-
-    /// Write what would be done to this file, and do nothing
-    #[arg(long, value_name = "FILE", conflicts_with = "apply")]
-    plan: Option<PathBuf>,
-
-    /// Do what stands in this plan and is still to be done, past the brakes that spoke when it was made; nothing at all
-    /// if one of its removals is no longer right, or if it is older than an hour
-    #[arg(long, value_name = "FILE")]
-    apply: Option<PathBuf>,
-}
 
 /// What the settings say about this pass.
 struct Settings {

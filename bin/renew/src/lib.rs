@@ -16,6 +16,7 @@
 //!
 //! Rows past their end by more than the grace belong to `expire-fast`; sending belongs to the delivery of notices.
 
+pub mod flags;
 pub mod plan;
 
 use std::cell::Cell;

@@ -3,32 +3,13 @@
 use std::cell::RefCell;
 use std::process::ExitCode;
 
-use clap::Parser;
-use perennial_boot::{Config, Context, Delivery, DeliveryOptions, Notices, RenewSection, Report, SettingError, Span};
+use perennial_boot::{Config, Context, Delivery, DeliveryOptions, Notices, RenewSection, Report, SettingError};
 use perennial_core::db::RenewalBounds;
+use renew::flags::Flags;
 use renew::{Outcome, RenewPass, Settings, Summary};
 
 /// Failed tries after which a row is parked.
 const MAX_TRIES: i32 = 3;
-
-/// Charge due subscriptions from their wallets and extend them
-#[derive(Debug, Parser)]
-#[command(name = "renew", version)]
-struct Flags {
-    #[command(flatten)]
-    common: perennial_boot::Options,
-
-    #[command(flatten)]
-    delivery: DeliveryOptions,
-
-    /// Charge this long before the end [default: 6h]
-    #[arg(long, value_name = "SPAN")]
-    window: Option<Span>,
-
-    /// Still charge a funded subscription this long past its end [default: 15m]
-    #[arg(long, value_name = "SPAN")]
-    grace: Option<Span>,
-}
 
 /// What the settings say about this pass.
 #[derive(Debug)]
