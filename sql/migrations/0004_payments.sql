@@ -12,7 +12,6 @@ CREATE TABLE payments (
     voided_at timestamptz,
     CONSTRAINT payments_pkey PRIMARY KEY (id),
     CONSTRAINT payments_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES subscriptions (id),
-    CONSTRAINT payments_transfer_id_fkey FOREIGN KEY (transfer_id) REFERENCES transfers (id),
     CONSTRAINT payments_transfer_id_key UNIQUE (transfer_id),
     CONSTRAINT payments_period_not_empty CHECK (period_start < period_end),
     CONSTRAINT payments_amount_not_negative CHECK (amount_kopecks >= 0),
@@ -53,6 +52,7 @@ BEGIN
             USING ERRCODE = 'exclusion_violation', TABLE = 'payments', CONSTRAINT = 'payments_no_day_twice';
     END IF;
 
+    -- This is the foreign key, too: transfers are never deleted.
     SELECT c.subscription_id INTO wrong
     FROM charged c
     JOIN subscriptions s ON s.id = c.subscription_id

@@ -103,7 +103,7 @@ fn a_posting_is_all_or_nothing() {
             (top_up("bad", wallet, 0), CHECK, "transfers_amount_positive"),
             (top_up("bad", wallet, -1), CHECK, "transfers_amount_positive"),
             (top_up("", wallet, 1), CHECK, "transfers_key_not_empty"),
-            (top_up("bad", AccountId(99), 1), "23503", "transfers_credit_account_fkey"),
+            (top_up("bad", AccountId(99), 1), "23503", "transfers_accounts_exist"),
             (top_up("bad", REVENUE, 1), CHECK, "transfers_accounts_fit_kind"),
             (charge("bad", INFLOW, 1), CHECK, "transfers_accounts_fit_kind"),
             (top_up("bad", wallet, i64::MAX), "22003", ""),

@@ -85,7 +85,7 @@ pub const DAMAGE: &[(&str, &str, &str)] = &[
     ),
     (
         "reversal_mirrors",
-        "ALTER TABLE transfers DROP CONSTRAINT transfers_reverses_key; UPDATE transfers SET reverses = (SELECT \
+        "DROP INDEX transfers_reverses_key; UPDATE transfers SET reverses = (SELECT \
          reverses FROM transfers WHERE idempotency_key = 'refund:r:10') WHERE idempotency_key = 'refund:r:3'",
         "is one of 2 that take back transfer",
     ),
