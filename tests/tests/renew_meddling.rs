@@ -5,6 +5,7 @@ mod support;
 
 use std::cell::RefCell;
 
+use perennial_core::db::DbError;
 use perennial_testkit::builders::{Subscription, Tariff, User};
 use perennial_testkit::db_test;
 use renew::Outcome;
@@ -84,7 +85,6 @@ fn a_trigger_that_is_broken_for_one_row_costs_one_row() {
 }
 
 #[test]
-#[ignore = "core: a page of only such rows ends the pass (batch::blame); it is the pass that has to ask if any row came through"]
 fn in_batches_of_one_too_a_row_with_an_error_of_any_code_costs_one_row() {
     db_test(async |db| {
         let world = World::new(db).await;
@@ -96,7 +96,56 @@ fn in_batches_of_one_too_a_row_with_an_error_of_any_code_costs_one_row() {
         Sabotage { body, ..PAYMENT }.against(&world.client, ids[1], 2).await;
         let ran = world.pass().batches_of(1).try_run(&|_| {}).await;
         assert_eq!(ran.renewed(), [ids[0], ids[2]], "{ran:?}");
+        assert_eq!(world.parked(ids[1]).await.map(|(tries, ..)| tries), Some(1), "nobody looked whose fault it was");
     });
+}
+
+/// The oldest are the bad ones, and fill more than one page.
+#[test]
+fn pages_full_of_rows_with_an_error_of_any_code_keep_nobody_from_his_turn() {
+    for batch_rows in [1, 2, 5] {
+        db_test(async |db| {
+            let world = World::new(db).await;
+            for user in 1..=10 {
+                world.subscriber(user, PRICE, NOW + HOUR).await;
+            }
+            world
+                .execute(
+                    "CREATE FUNCTION sabotage() RETURNS trigger LANGUAGE plpgsql AS
+                         $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '45000'; END $$;
+                     CREATE TRIGGER sabotage BEFORE INSERT ON payments FOR EACH ROW
+                         WHEN (NEW.subscription_id <= 10) EXECUTE FUNCTION sabotage()",
+                )
+                .await;
+            let good = world.subscriber(11, PRICE, NOW + HOUR * 2).await;
+            let ran = world.pass().batches_of(batch_rows).run().await;
+            assert_eq!(ran.renewed(), [good], "batches of {batch_rows}");
+            assert_eq!(ran.summary.failed, 10, "batches of {batch_rows}: {ran:?}");
+            assert_eq!(world.number("SELECT count(*) FROM parked WHERE tries = 1").await, 10);
+        });
+    }
+}
+
+#[test]
+fn an_error_that_everybody_gets_ends_the_pass_and_parks_nobody() {
+    for (rows, batch_rows) in [(1, 200), (10, 200), (60, 10), (60, 1)] {
+        db_test(async |db| {
+            let world = World::new(db).await;
+            for user in 1..=rows {
+                world.subscriber(user, PRICE, NOW + HOUR).await;
+            }
+            world
+                .execute(
+                    "CREATE FUNCTION sabotage() RETURNS trigger LANGUAGE plpgsql AS
+                         $$ BEGIN PERFORM no_such_function(1); RETURN NEW; END $$;
+                     CREATE TRIGGER sabotage BEFORE INSERT ON payments FOR EACH ROW EXECUTE FUNCTION sabotage()",
+                )
+                .await;
+            let ran = world.pass().batches_of(batch_rows).try_run(&|_| {}).await;
+            assert!(ran.error.as_ref().is_some_and(DbError::is_configuration), "{rows} rows by {batch_rows}: {ran:?}");
+            assert_eq!(world.number("SELECT count(*) FROM parked").await, 0, "{rows} rows by {batch_rows}");
+        });
+    }
 }
 
 #[test]

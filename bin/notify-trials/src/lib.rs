@@ -16,7 +16,8 @@ pub mod plan;
 
 use std::time::Duration;
 
-use perennial_core::batch::{Piece, run_batch};
+use perennial_core::batch::{Piece, Suspects, run_batch};
+use perennial_core::crash_point;
 use perennial_core::db::{Database, DbError, FailedTry, ReminderKey, Tx, Verdict};
 use perennial_core::ending::{self, EndSettings, EndSummary};
 use perennial_core::ids::{SubscriptionId, TelegramId};
@@ -116,6 +117,7 @@ async fn remind(
     let beginning = ReminderKey { next_reminder_at: from_micros(0).unwrap_or_else(|| db.now()), id: SubscriptionId(0) };
     let mut cursor = beginning;
     let mut pages = Pages::above(cursor, settings.batch_rows);
+    let suspects = Suspects::default();
     while let Some(page) = pages.next() {
         if deadline.is_over() {
             summary.cut_short = true;
@@ -123,8 +125,11 @@ async fn remind(
         }
         let listed = db.run_tx("list_reminders", async |tx| tx.list_reminders_due(&page).await).await?;
         summary.listed += listed.len() as u64;
-        let batch =
-            run_batch(db, deadline, "remind", &listed, async |tx, keys| write(tx, keys, settings.stages).await).await;
+        let batch = run_batch(db, deadline, "remind", &listed, &suspects, async |tx, keys| {
+            write(tx, keys, settings.stages).await
+        });
+        let batch = batch.await;
+        crash_point!("remind.after_commit");
         for piece in batch.pieces {
             match piece {
                 Piece::Done(written) => {
@@ -144,6 +149,7 @@ async fn remind(
         cursor = listed.last().copied().unwrap_or(cursor);
         pages = page.listed(&listed);
     }
+    suspects.acquit()?;
     // Whatever was held or failed is due as before, unless the other holder has seen to it.
     if summary.busy + summary.failed > 0 { count_left(db, beginning, summary).await } else { Ok(()) }
 }
@@ -174,6 +180,7 @@ async fn write(tx: &Tx<'_>, listed: &[ReminderKey], stages: &[Stage]) -> Result<
     reminders.retain(|(_, reminder)| new.contains(&reminder.dedupe_key));
     let audit: Vec<_> = reminders.iter().map(|(trial, reminder)| plan::audit(trial, reminder)).collect();
     tx.insert_audit(&audit).await?;
+    crash_point!("remind.before_commit");
     written.reminded = reminders
         .into_iter()
         .map(|(trial, reminder)| Reminded { id: trial.id, telegram_id: trial.telegram_id, stage: reminder.stage })

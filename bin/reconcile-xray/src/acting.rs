@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use perennial_core::crash_point;
 use perennial_core::ids::CredentialId;
 use perennial_core::ports::{InboundTag, Removal, UserList, Xray, XrayUser};
 use perennial_core::reconcile::{Comparison, Extra, Missing, Rightful, Trouble};
@@ -137,6 +138,7 @@ impl<X: Xray> Worker<'_, X> {
         wants.retain(|want| !repaired.contains(&key(want)));
         let wrong: Vec<(Want, &InboundTag, XrayUser)> = wrong.into_iter().map(|(user, _)| user).collect();
         let removed = self.call_each(&wrong, |(_, tag, user)| xray.remove_user(tag, &user.email)).await?;
+        crash_point!("reconcile.stripped");
         let taken = removed.iter().filter(|answer| matches!(answer, Ok(Removal::Removed))).count();
         log::debug!(node = self.node.name.as_str(), users = taken; "taken off to be put there anew");
         Ok(wants)

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use perennial_core::crash_point;
 use perennial_core::db::{CredentialState, NewAudit};
 use perennial_core::ids::CredentialId;
 use perennial_core::ports::{Addition, FoundUser, InboundTag, Xray, XrayError, XrayUser};
@@ -74,6 +75,7 @@ impl<'a, X: Xray> Worker<'a, X> {
             .collect();
         let xray = &self.node.xray;
         let added = self.call_each(&users, |one| xray.add_user(one.tag, &one.user)).await?;
+        crash_point!("reconcile.added_not_looked_at");
         let found = self.call_each(&users, |one| xray.find_user(one.tag, &one.user.email)).await?;
 
         let is_there: Vec<bool> = users.iter().zip(&found).map(|(one, found)| is_right(&one.user, found)).collect();

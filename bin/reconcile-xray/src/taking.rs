@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use perennial_core::batch::{Piece, run_batch};
+use perennial_core::batch::{Piece, Suspects, run_batch};
+use perennial_core::crash_point;
 use perennial_core::db::{CredentialState, NewAudit};
 use perennial_core::ids::CredentialId;
 use perennial_core::ports::{InboundTag, Removal, Xray};
@@ -32,6 +33,7 @@ impl<'a, X: Xray> Worker<'a, X> {
         put_back: &HashSet<CredentialId>,
     ) -> Result<(), Trouble> {
         let unused = self.retire(extras).await?;
+        crash_point!("reconcile.retired_not_removed");
         let strangers = self.still_strangers(comparison, extras, put_back).await?;
         let going: Vec<Going<'_>> = extras
             .iter()
@@ -49,6 +51,7 @@ impl<'a, X: Xray> Worker<'a, X> {
             .collect();
         let xray = &self.node.xray;
         let removed = self.call_each(&going, |one| xray.remove_user(one.tag, one.email)).await?;
+        crash_point!("reconcile.removed_not_proven");
         let left = self.call_each(&going, |one| xray.find_user(one.tag, one.email)).await?;
 
         let mut gone = Vec::new();
@@ -64,6 +67,7 @@ impl<'a, X: Xray> Worker<'a, X> {
                 by_us.push(one);
             }
         }
+        crash_point!("reconcile.proven_not_recorded");
         self.record_gone(&gone, &by_us).await
     }
 
@@ -94,8 +98,10 @@ impl<'a, X: Xray> Worker<'a, X> {
         let mut ids: Vec<CredentialId> = unused.filter_map(|extra| extra.credential).collect();
         ids.sort_unstable();
         ids.dedup();
+        let suspects = Suspects::default();
         let batch =
-            run_batch(self.db, self.deadline, "retire", &ids, async |tx, ids| tx.retire_unused(ids).await).await;
+            run_batch(self.db, self.deadline, "retire", &ids, &suspects, async |tx, ids| tx.retire_unused(ids).await);
+        let batch = batch.await;
         let mut retired = HashSet::new();
         for piece in batch.pieces {
             match piece {
@@ -106,7 +112,8 @@ impl<'a, X: Xray> Worker<'a, X> {
                 }
             }
         }
-        batch.error.map_or(Ok(retired), |error| Err(error.into()))
+        batch.error.map_or_else(|| suspects.acquit(), Err)?;
+        Ok(retired)
     }
 
     /// The unknown ones that the database still does not know. Where one has the UUID of an open credential of that

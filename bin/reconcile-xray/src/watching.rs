@@ -1,5 +1,6 @@
 //! Keeps the quarantine in the database.
 
+use perennial_core::crash_point;
 use perennial_core::db::{NewAudit, NodeMemory, Orphan, Tx};
 use perennial_core::ports::Xray;
 use perennial_core::reconcile::{Extra, Trouble, Why};
@@ -69,6 +70,7 @@ impl<X: Xray> Worker<'_, X> {
             let up_to = if is_last { END } else { chunk.last().map_or(END, |seen| seen.email) };
             let watches =
                 self.db.run_tx("watch", async |tx| self.watch_chunk(tx, inbound, chunk, [after, up_to]).await).await?;
+            crash_point!("reconcile.orphan_recorded");
             fates.extend(watches);
             if is_last {
                 return Ok(fates);

@@ -23,7 +23,8 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream, TryStreamExt};
-use perennial_core::batch::{Batch, Piece, run_batch};
+use perennial_core::batch::{Batch, Piece, Suspects, run_batch};
+use perennial_core::crash_point;
 use perennial_core::db::{Database, DbError, FailedTry, Parking, RenewalBounds, RenewalDue, RenewalKey, Tx, Verdict};
 use perennial_core::ids::{SubscriptionId, TelegramId};
 use perennial_core::money::Kopecks;
@@ -154,17 +155,19 @@ impl RenewPass<'_> {
         let start = RenewalKey::after(pass_began - bounds.grace);
         let cursor = Cell::new(start);
         let mut busy = Vec::new();
+        let suspects = Suspects::default();
         {
-            let mut results = std::pin::pin!(self.results(due, start, &cursor));
+            let mut results = std::pin::pin!(self.results(due, start, &cursor, &suspects));
             while let Some(result) = results.try_next().await? {
                 summary.listed += result.outcomes.len() as u64;
                 self.record(result, summary, &mut busy)?;
                 if busy.len() >= BUSY_KEPT {
-                    self.try_again(due, std::mem::take(&mut busy), summary).await?;
+                    self.try_again(due, std::mem::take(&mut busy), &suspects, summary).await?;
                 }
             }
         }
-        self.try_again(due, busy, summary).await?;
+        self.try_again(due, busy, &suspects, summary).await?;
+        suspects.acquit()?;
         summary.cut_short |= self.deadline.is_over();
         self.count_left(due, cursor.get(), summary).await
     }
@@ -175,6 +178,7 @@ impl RenewPass<'_> {
         due: RenewalDue,
         start: RenewalKey,
         cursor: &'b Cell<RenewalKey>,
+        suspects: &'b Suspects<RenewalKey>,
     ) -> impl Stream<Item = Result<PageResult, DbError>> + 'b {
         let pages = Pages::above(start, self.settings.batch_rows);
         stream::try_unfold(pages, move |pages| async move {
@@ -188,17 +192,23 @@ impl RenewPass<'_> {
             let pages = page.listed(&listed);
             Ok(Some((listed, pages)))
         })
-        .map_ok(move |listed| async move { Ok(self.renew_page(due, listed).await) })
+        .map_ok(move |listed| async move { Ok(self.renew_page(due, listed, suspects).await) })
         .try_buffer_unordered(self.settings.workers)
     }
 
     /// Renews one page. A row that fails is counted or parked. The error of a page that could not be finished comes with
     /// what was committed before it.
-    async fn renew_page(&self, due: RenewalDue, listed: Vec<RenewalKey>) -> PageResult {
-        let batch = run_batch(self.db, self.deadline, "renew", &listed, async |tx, keys| {
+    async fn renew_page(
+        &self,
+        due: RenewalDue,
+        listed: Vec<RenewalKey>,
+        suspects: &Suspects<RenewalKey>,
+    ) -> PageResult {
+        let batch = run_batch(self.db, self.deadline, "renew", &listed, suspects, async |tx, keys| {
             renew(tx, keys, due, self.settings).await
         });
         let Batch { pieces, error } = batch.await;
+        crash_point!("renew.after_commit");
         let mut page = PageResult { error, ..PageResult::default() };
         for piece in pieces {
             match piece {
@@ -232,14 +242,20 @@ impl RenewPass<'_> {
     }
 
     /// The second try of rows that somebody held. What is held again and still due is left to the next pass.
-    async fn try_again(&self, due: RenewalDue, busy: Vec<RenewalKey>, summary: &mut Summary) -> Result<(), DbError> {
+    async fn try_again(
+        &self,
+        due: RenewalDue,
+        busy: Vec<RenewalKey>,
+        suspects: &Suspects<RenewalKey>,
+        summary: &mut Summary,
+    ) -> Result<(), DbError> {
         let mut held = Vec::new();
         for listed in busy.chunks(self.settings.batch_rows) {
             if self.deadline.is_over() {
                 held.extend_from_slice(listed);
                 continue;
             }
-            let result = self.renew_page(due, listed.to_vec()).await;
+            let result = self.renew_page(due, listed.to_vec(), suspects).await;
             self.record(result, summary, &mut held)?;
         }
         for listed in held.chunks(self.settings.batch_rows) {
@@ -311,6 +327,7 @@ async fn renew(
     due: RenewalDue,
     settings: Settings,
 ) -> Result<(Vec<Outcome>, u64), DbError> {
+    crash_point!("renew.before_claim");
     let claimed = tx.claim_renewal_due(listed, due).await?;
     let plan = Plan::of(claimed, tx.now(), settings.bounds.grace);
     let transfers = plan.transfers();
@@ -326,8 +343,16 @@ async fn renew(
     // Sent one behind the other without waiting in between; the server runs them in this order, and after a failed one
     // refuses the rest.
     let (posted, _, paid, notices_written, (), (), parked, (), (), read_back) = futures_util::try_join!(
-        tx.post_transfers(&transfers),
-        tx.extend(&extensions),
+        async {
+            let posted = tx.post_transfers(&transfers).await?;
+            crash_point!("renew.after_transfer");
+            Ok(posted)
+        },
+        async {
+            let extended = tx.extend(&extensions).await?;
+            crash_point!("renew.after_extension");
+            Ok(extended)
+        },
         tx.insert_payments(&payments),
         tx.insert_notices(&notices),
         tx.insert_audit(&audit),
@@ -343,6 +368,7 @@ async fn renew(
     if let Some(what) = plan.difference(&read_back, &paid) {
         return Err(DbError::Mismatch { at: "renew", what });
     }
+    crash_point!("renew.before_commit");
     Ok((outcomes(&plan, parked, listed), notices_written))
 }
 

@@ -1,6 +1,12 @@
 //! One bad row costs one row: a batch is one transaction, and when a row breaks it, it is run again row by row, each in
 //! a transaction of its own.
+//!
+//! Some errors may be a row's or everybody's: a function that is missing is called by one row's trigger, or by all of
+//! them. Who is to blame shows when others come through, in that page or in another: see [`Suspects`].
 
+use std::cell::RefCell;
+
+use crate::crash_point;
 use crate::db::{Database, DbError, Tx};
 use crate::time::Deadline;
 
@@ -25,19 +31,77 @@ pub struct Batch<K, R> {
     pub error: Option<DbError>,
 }
 
-/// Runs `body` over all keys in one transaction, and row by row if that fails by a row's fault or for want of time.
+/// Pages without a row that came through, with an error that may be anybody's, are so many before the pass is ended by it.
+const SUSPECT_PAGES: usize = 3;
+/// And so many rows: small pages of a few bad rows must not keep the others from their turn.
+const SUSPECT_ROWS: usize = 30;
+
+/// Rows that failed with an error that may be anybody's, while nothing has come through yet in the whole pass. The first
+/// page in which a row does lays it at their door; [`SUSPECT_PAGES`] in a row, or the end of the pass, at everybody's.
+#[derive(Debug)]
+pub struct Suspects<K>(RefCell<Held<K>>);
+
+#[derive(Debug)]
+struct Held<K> {
+    rows: Vec<(K, DbError)>,
+    pages: usize,
+    some_came_through: bool,
+}
+
+impl<K> Default for Suspects<K> {
+    fn default() -> Self {
+        Self(RefCell::new(Held { rows: Vec::new(), pages: 0, some_came_through: false }))
+    }
+}
+
+impl<K> Suspects<K> {
+    /// Takes the pieces of a page that has run to its end and gives those whose fate is known now; an error when it is
+    /// everybody's.
+    fn judge<R>(&self, pieces: Vec<Piece<K, R>>) -> Batch<K, R> {
+        let held = &mut *self.0.borrow_mut();
+        held.some_came_through |= pieces.iter().any(|piece| matches!(piece, Piece::Done(_)));
+        let held_before = held.rows.len();
+        let mut known = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            match piece {
+                Piece::Failed(key, error) if !error.is_of_a_row() => held.rows.push((key, error)),
+                piece => known.push(piece),
+            }
+        }
+        if held.some_came_through {
+            known.extend(held.rows.drain(..).map(|(key, error)| Piece::Failed(key, error)));
+        }
+        held.pages += usize::from(held.rows.len() > held_before);
+        let is_everybodys = held.pages >= SUSPECT_PAGES && held.rows.len() >= SUSPECT_ROWS;
+        let error = if is_everybodys { held.rows.pop().map(|(_, error)| error) } else { None };
+        Batch { pieces: known, error }
+    }
+
+    /// At the end of a pass: the error of rows beside which nothing came through. Nobody can say whose it is, so it is
+    /// the pass's, and the rows are tried by the next one.
+    ///
+    /// # Errors
+    /// That one.
+    pub fn acquit(self) -> Result<(), DbError> {
+        self.0.into_inner().rows.pop().map_or(Ok(()), |(_, error)| Err(error))
+    }
+}
+
+/// Runs `body` over all keys in one transaction, and row by row if that fails by a row's fault or for want of time. A
+/// pass has one [`Suspects`] for all its pages.
 pub async fn run_batch<K: Copy, R>(
     db: &Database,
     deadline: &Deadline,
     name: &'static str,
     keys: &[K],
+    suspects: &Suspects<K>,
     body: impl AsyncFn(&Tx<'_>, &[K]) -> Result<R, DbError>,
 ) -> Batch<K, R> {
     if keys.is_empty() {
         return Batch { pieces: Vec::new(), error: None };
     }
     match db.run_tx(name, async |tx| body(tx, keys).await).await {
-        Ok(done) => return Batch { pieces: vec![Piece::Done(done)], error: None },
+        Ok(done) => return suspects.judge(vec![Piece::Done(done)]),
         Err(error) if error.may_be_of_a_row() || error.is_timeout() => {
             log::warn!(rows = keys.len(), error:% = error; "a batch failed and is run again row by row");
         }
@@ -50,7 +114,10 @@ pub async fn run_batch<K: Copy, R>(
             continue;
         }
         pieces.push(match db.run_tx(name, async |tx| body(tx, &[key]).await).await {
-            Ok(done) => Piece::Done(done),
+            Ok(done) => {
+                crash_point!("batch.row_done");
+                Piece::Done(done)
+            }
             Err(error) if error.may_be_of_a_row() => Piece::Failed(key, error),
             Err(error) if error.is_timeout() => {
                 log::warn!(error:% = error; "a row took too long and is left to the next pass");
@@ -59,17 +126,5 @@ pub async fn run_batch<K: Copy, R>(
             Err(error) => return Batch { pieces, error: Some(error) },
         });
     }
-    blame(pieces)
-}
-
-/// An error that may be anybody's is the rows' fault only if other rows came through.
-fn blame<K, R>(mut pieces: Vec<Piece<K, R>>) -> Batch<K, R> {
-    let is_open = |piece: &Piece<K, R>| matches!(piece, Piece::Failed(_, error) if !error.is_of_a_row());
-    if !pieces.is_empty()
-        && pieces.iter().all(is_open)
-        && let Some(Piece::Failed(_, error)) = pieces.pop()
-    {
-        return Batch { pieces: Vec::new(), error: Some(error) };
-    }
-    Batch { pieces, error: None }
+    suspects.judge(pieces)
 }

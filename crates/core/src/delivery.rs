@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
+use crate::crash_point;
 use crate::db::{ClaimSettings, ClaimedNotice, Database, DbError, Held};
 use crate::ids::TelegramId;
 use crate::ports::{Button, Messenger, MessengerError};
@@ -253,6 +254,7 @@ impl<M: Messenger, T: Texts> Delivery<'_, M, T> {
         let soon = |leased: &Leased| !leased.is_begun && leased.slot <= now + BEGUN_AHEAD;
         let next: Vec<Held> = course.waiting.iter().filter(|leased| soon(leased)).map(Leased::held).collect();
         let ours = self.db.run_tx("begin_notices", async |tx| tx.begin_notices(&next).await).await?;
+        crash_point!("delivery.begun");
         course.waiting.retain(|leased| !soon(leased) || ours.contains(&leased.notice.id));
         course.waiting.iter_mut().filter(|leased| soon(leased)).for_each(|leased| leased.is_begun = true);
         Ok(())
@@ -284,6 +286,7 @@ impl<M: Messenger, T: Texts> Delivery<'_, M, T> {
 
     async fn record(&self, answer: Answer, course: &mut Course, summary: &mut DeliverySummary) -> Result<(), DbError> {
         let Answer { leased: Leased { notice, lease_until, .. }, result } = answer;
+        crash_point!("delivery.sent_not_recorded");
         if let Err(error) = &result {
             log::warn!(notice_id = notice.id, kind = notice.kind.as_str(), error:% = error; "a notice was not sent");
         }

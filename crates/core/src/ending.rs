@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::batch::{Piece, run_batch};
+use crate::batch::{Piece, Suspects, run_batch};
+use crate::crash_point;
 use crate::db::{Database, DbError, DueToEnd, EndKey, Ending, NewAudit, NewNotice, Tx};
 use crate::ids::{CredentialId, SubscriptionId, TelegramId};
 use crate::page::Pages;
@@ -116,14 +117,16 @@ pub async fn end_due(
     }
     let beginning = EndKey { expires_at: from_micros(0).unwrap_or_else(|| db.now()), id: SubscriptionId(0) };
     let mut pages = Pages::above(beginning, settings.batch_rows);
+    let suspects = Suspects::default();
     while let Some(page) = pages.next() {
         if deadline.is_over() {
             break;
         }
         let listed = db.run_tx("list_end_due", async |tx| tx.list_end_due(&page, settings.sources).await).await?;
-        end_page(db, deadline, settings, &listed, summary).await?;
+        end_page(db, deadline, settings, &listed, &suspects, summary).await?;
         pages = page.listed(&listed);
     }
+    suspects.acquit()?;
     summary.cut_short = deadline.is_over();
     if summary.cut_short || summary.busy > 0 || summary.failed > 0 {
         count_left(db, settings, summary).await?;
@@ -162,10 +165,13 @@ async fn end_page(
     deadline: &Deadline,
     settings: EndSettings<'_>,
     listed: &[EndKey],
+    suspects: &Suspects<EndKey>,
     summary: &mut EndSummary,
 ) -> Result<(), DbError> {
     summary.listed += listed.len() as u64;
-    let batch = run_batch(db, deadline, "end", listed, async |tx, keys| end(tx, keys, settings.grace).await).await;
+    let batch =
+        run_batch(db, deadline, "end", listed, suspects, async |tx, keys| end(tx, keys, settings.grace).await).await;
+    crash_point!("end.after_commit");
     for piece in batch.pieces {
         match piece {
             Piece::Done((fates, notices_written)) => {
@@ -223,6 +229,7 @@ async fn end(tx: &Tx<'_>, listed: &[EndKey], grace: Duration) -> Result<(Vec<Fat
         return Err(DbError::Mismatch { at: "end", what });
     }
 
+    crash_point!("end.before_commit");
     let mut fates: Vec<Fate> = ending
         .iter()
         .map(|row| {

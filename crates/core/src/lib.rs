@@ -7,6 +7,7 @@
 //! [`period_end`]: schema::MIGRATIONS
 
 pub mod batch;
+pub mod crash;
 pub mod db;
 pub mod delivery;
 pub mod ending;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 
+use crate::crash_point;
 use crate::db::{Closing, ClosingKey, Database, DbError};
 use crate::ids::CredentialId;
 use crate::page::Pages;
@@ -271,6 +272,7 @@ impl<A> Pass<'_, A> {
             part.node.still_there += (closing.len() - gone.len()) as u64;
             self.after.removed(node, &gone).await;
             let ids: Vec<CredentialId> = gone.iter().map(|credential| credential.key.id).collect();
+            crash_point!("removal.proven_not_recorded");
             self.keep_proofs(node, &ids, part).await?;
             pages = page.listed(&closing);
         }
@@ -282,6 +284,7 @@ impl<A> Pass<'_, A> {
             return Ok(());
         }
         part.node.proven += self.db.run_tx("record_proofs", async |tx| tx.record_proofs(&node.name, ids).await).await?;
+        crash_point!("removal.recorded_not_confirmed");
         self.confirm(ids, &mut part.expired).await
     }
 
@@ -305,6 +308,7 @@ impl<A> Pass<'_, A> {
                 .map(|(credential, tag)| node.xray.remove_user(tag, &credential.email))
                 .buffer_unordered(IN_FLIGHT);
             while let Some(answer) = calls.next().await {
+                crash_point!("removal.some_removed");
                 match answer {
                     Ok(crate::ports::Removal::Removed) => part.node.removed += 1,
                     Ok(crate::ports::Removal::WasAbsent) => {}
@@ -314,6 +318,7 @@ impl<A> Pass<'_, A> {
                 }
             }
         }
+        crash_point!("removal.removed_not_proven");
         let still_there = self.still_there(node, &places).await?;
         Ok(closing.iter().filter(|credential| !still_there.contains(&credential.key.id)).cloned().collect())
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::policy::{AT_LEAST_ONCE, Fate, MAX_ATTEMPTS, decide};
 use super::{DeadNotice, Delivery, DeliverySummary, Texts};
+use crate::crash_point;
 use crate::db::{ClaimedNotice, ClosedNotice, DbError, Held, NoticeKey, Tx, slot};
 use crate::ids::TelegramId;
 use crate::page::Pages;
@@ -81,6 +82,7 @@ impl<M: Messenger, T: Texts> Delivery<'_, M, T> {
             Err(error) if error.may_be_of_a_row() => self.one_by_one(&ids, room, lead, error).await?,
             other => other?,
         };
+        crash_point!("delivery.claimed");
         if let Claimed::Batch(batch) = &claimed {
             summary.dropped += batch.dropped;
             for dead in &batch.dead {
