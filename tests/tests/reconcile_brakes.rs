@@ -1,15 +1,15 @@
 //! Bad inputs: nothing is removed, and the exit code says so. Additions go on wherever there is a list.
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
-mod reconcile_support;
+mod access_support;
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use access_support::{Call, Credential, Fault, GRACE, Kind, Ran, Server, TAG, World, inbound};
 use perennial_core::time::Deadline;
 use perennial_testkit::builders::Status;
 use perennial_testkit::db_test;
-use reconcile_support::{Call, Credential, Fault, GRACE, Kind, Ran, Server, TAG, World, inbound};
 use uuid::Uuid;
 
 fn removals(server: &Server) -> Vec<Call> {

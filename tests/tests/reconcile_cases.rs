@@ -1,12 +1,12 @@
 //! The case list of `reconcile-xray` over a real database: each case alone, and all of them in one pass.
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
-mod reconcile_support;
+mod access_support;
 
+use access_support::{BASIC, Call, GRACE, Kind, MINUTE, Server, TAG, World, inbound};
 use perennial_core::ids::SubscriptionId;
 use perennial_testkit::builders::{Status, Subscription, Tariff, User};
 use perennial_testkit::db_test;
-use reconcile_support::{BASIC, Call, GRACE, Kind, MINUTE, Server, TAG, World, inbound};
 use time::Duration;
 use uuid::Uuid;
 
@@ -122,7 +122,7 @@ fn a_credential_of_another_group_is_taken_off_there_and_stays_where_it_belongs()
         world.have_met(&[&server]).await;
         let basic = world.payer(1).await;
         User::new(2, 0).put(&world.client).await;
-        let end = reconcile_support::NOW + Duration::days(3);
+        let end = access_support::NOW + Duration::days(3);
         let plus = Subscription { access_group: "plus", ..Subscription::paid(2, "plus_1m", end) };
         let plus = plus.put(&world.client).await;
         let plus = world.credential(2, plus).await;
@@ -145,7 +145,7 @@ fn a_trial_and_a_paid_row_use_one_credential_and_any_of_them_keeps_it() {
         let world = World::new(db).await;
         let server = Server::new("de1");
         let trial_over = world.subscriber(1, Status::Active, Duration::days(-1)).await;
-        let end = reconcile_support::NOW + Duration::days(3);
+        let end = access_support::NOW + Duration::days(3);
         Subscription { source: "grant", ..Subscription::paid(1, BASIC.code, end) }.put(&world.client).await;
         assert_eq!(world.number("SELECT count(*) FROM credentials").await, 1);
         let ran = world.run(&[&server]).await;
@@ -229,7 +229,7 @@ fn calls_are_bounded_and_answers_are_not_believed() {
             server.put_credential(TAG, closing.last().unwrap());
         }
         let payers: Vec<_> = [world.payer(101).await, world.payer(102).await, world.payer(103).await].into();
-        use reconcile_support::Fault::{AnswerLost, Lie, RequestLost};
+        use access_support::Fault::{AnswerLost, Lie, RequestLost};
         server.fail_for(Kind::Remove, &closing[3].email, 1, Lie);
         server.fail_for(Kind::Remove, &closing[4].email, 1, AnswerLost);
         server.fail_for(Kind::Remove, &closing[5].email, 1, RequestLost);

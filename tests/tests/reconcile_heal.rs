@@ -1,14 +1,14 @@
 //! Healing: a server that forgot everybody, a second pass that finds nothing to do, users with one UUID.
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
-mod reconcile_support;
+mod access_support;
 
 use std::rc::Rc;
 
+use access_support::{BASIC, Credential, DAY, Fault, GRACE, Kind, NOW, Server, TAG, World};
 use perennial_core::money::Kopecks;
 use perennial_testkit::builders::{Crowd, Status};
 use perennial_testkit::db_test;
-use reconcile_support::{BASIC, Credential, DAY, Fault, GRACE, Kind, NOW, Server, TAG, World};
 use time::Duration;
 use uuid::Uuid;
 

@@ -1,14 +1,14 @@
 //! `--plan`, `--apply` and `--dry-run`.
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
-mod reconcile_support;
+mod access_support;
 
 use std::rc::Rc;
 use std::time::Duration;
 
+use access_support::{Call, Credential, Fault, GRACE, Kind, MINUTE, Ran, Server, TAG, World};
 use perennial_testkit::builders::Status;
 use perennial_testkit::{TestDb, db_test};
-use reconcile_support::{Call, Credential, Fault, GRACE, Kind, MINUTE, Ran, Server, TAG, World};
 use reconcile_xray::Effect;
 use reconcile_xray::plan_file::{Action, PlanFile};
 use uuid::Uuid;
@@ -144,7 +144,7 @@ fn a_plan_is_refused_altogether_when_one_of_its_removals_is_no_longer_right() {
              SELECT 77, 'grant', 'basic_1m', id, '2026-03-10Z', '2026-04-10Z' FROM credentials WHERE telegram_id = 77"
                 .to_owned()
         }),
-        ("the misfit has ended", |scene| reconcile_support::end_sql(&scene.misfit)),
+        ("the misfit has ended", |scene| access_support::end_sql(&scene.misfit)),
     ];
     for (what, change) in worlds {
         db_test(async |db| {
@@ -185,7 +185,7 @@ fn an_old_or_foreign_plan_is_refused_before_anybody_is_asked() {
     db_test(async |db| {
         let scene = scene(db).await;
         let plan = scene.world.pass().plan(&[&scene.server]).await;
-        let elsewhere = PlanFile::new("4711/other".to_owned(), reconcile_support::NOW, plan.nodes.clone());
+        let elsewhere = PlanFile::new("4711/other".to_owned(), access_support::NOW, plan.nodes.clone());
         scene.server.clear_calls();
         let ran = apply(&scene, elsewhere).await;
         assert_eq!(ran.code(), 4);

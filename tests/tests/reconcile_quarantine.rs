@@ -1,13 +1,13 @@
 //! The quarantine in the database: grace and sightings, first contact, entries that go.
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
-mod reconcile_support;
+mod access_support;
 
 use std::time::Duration;
 
+use access_support::{Fault, GRACE, Kind, MINUTE, Server, TAG, World, inbound};
 use perennial_testkit::builders::User;
 use perennial_testkit::db_test;
-use reconcile_support::{Fault, GRACE, Kind, MINUTE, Server, TAG, World, inbound};
 use uuid::Uuid;
 
 /// A world with a payer on a server that was met before.

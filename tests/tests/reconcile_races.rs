@@ -3,14 +3,14 @@
 //! sides as they must be.
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
-mod reconcile_support;
+mod access_support;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use access_support::{Call, Credential, GRACE, Kind, Server, TAG, World, end_sql, rights};
 use perennial_testkit::builders::{Status, User};
 use perennial_testkit::{TestDb, db_test};
-use reconcile_support::{Call, Credential, GRACE, Kind, Server, TAG, World, end_sql, rights};
 use tokio_postgres::Client;
 use uuid::Uuid;
 

@@ -6,15 +6,15 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 #![allow(clippy::print_stdout)] // figures, and the seed of a failed run
 
-mod reconcile_support;
+mod access_support;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use access_support::{Call, Credential, Fault, GRACE, Kind, Pass, Server, TAG, World, end_sql, rights};
 use perennial_testkit::builders::User;
 use perennial_testkit::db_test;
-use reconcile_support::{Call, Credential, Fault, GRACE, Kind, Pass, Server, TAG, World, end_sql, rights};
 use uuid::Uuid;
 
 const CUSTOMERS: u64 = 25;

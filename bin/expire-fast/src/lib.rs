@@ -12,48 +12,36 @@
 
 pub mod flags;
 pub mod sessions;
+mod summary;
 
 use std::time::Duration;
 
 use perennial_core::db::{Database, DbError};
-use perennial_core::ending::{self, EndSettings, EndSummary};
-use perennial_core::ports::Xray;
-use perennial_core::removal::{self, AfterRemoval, Node, RemovalSummary};
+use perennial_core::ending::{self, EndSettings};
+use perennial_core::ports::{Bounded, Xray};
+use perennial_core::removal::{self, Node};
 use perennial_core::time::Deadline;
 
-/// What one pass did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[must_use]
-pub struct Summary {
-    /// What was ended.
-    pub ended: EndSummary,
-    /// What was removed and proven.
-    pub removals: RemovalSummary,
-    /// Rows waiting for the proof of their removal, after the pass.
-    pub waiting_for_node: u64,
-    /// Age of the oldest end that is not proven.
-    pub oldest_expiring: Duration,
-    /// For a person.
-    pub warnings: Vec<String>,
-}
+use sessions::Sessions;
+pub use summary::Summary;
 
 /// Runs the pass. `summary` is filled as the work goes on, so that it is true also when an error ends the pass.
 ///
 /// # Errors
 /// The database's, when they are no row's fault.
-pub async fn run<X: Xray, A: AfterRemoval<X>>(
+pub async fn run<X: Xray>(
     db: &Database,
     deadline: &Deadline,
-    nodes: Vec<Node<X>>,
+    nodes: &[Node<X>],
     settings: EndSettings<'_>,
-    after: &A,
+    sessions: &Sessions,
     summary: &mut Summary,
 ) -> Result<(), DbError> {
-    let nodes = known_nodes(db, nodes, &mut summary.warnings).await?;
+    let nodes = usable_nodes(db, deadline, nodes, &mut summary.warnings).await?;
     ending::end_due(db, deadline, settings, &mut summary.ended).await?;
     if !db.is_dry_run() {
         let removals = &mut summary.removals;
-        removal::remove_closing(db, deadline, &nodes, settings.batch_rows, after, removals).await?;
+        removal::remove_closing(db, deadline, &nodes, settings.batch_rows, sessions, removals).await?;
     }
     let (waiting, oldest) =
         db.run_tx("expiring", async |tx| Ok((tx.count_expiring().await?, tx.oldest_expiring().await?))).await?;
@@ -62,12 +50,13 @@ pub async fn run<X: Xray, A: AfterRemoval<X>>(
     Ok(())
 }
 
-/// Adds new servers to the table, and leaves out those that were retired there.
-async fn known_nodes<X>(
+/// Adds new servers to the table, and leaves out those that were retired there. Their calls end with the pass's time.
+async fn usable_nodes<'a, X>(
     db: &Database,
-    nodes: Vec<Node<X>>,
+    deadline: &'a Deadline,
+    nodes: &'a [Node<X>],
     warnings: &mut Vec<String>,
-) -> Result<Vec<Node<X>>, DbError> {
+) -> Result<Vec<Node<Bounded<'a, X>>>, DbError> {
     let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
     let known = db
         .run_tx("known_nodes", async |tx| {
@@ -90,5 +79,10 @@ async fn known_nodes<X>(
         warnings.push("no node is configured: what ends stays expiring until one is".to_owned());
     }
     let retired = |node: &Node<X>| known.iter().any(|row| row.name == node.name && row.retired_at.is_some());
-    Ok(nodes.into_iter().filter(|node| !retired(node)).collect())
+    Ok(nodes.iter().filter(|node| !retired(node)).map(|node| bounded(node, deadline)).collect())
+}
+
+fn bounded<'a, X>(node: &'a Node<X>, deadline: &'a Deadline) -> Node<Bounded<'a, X>> {
+    let xray = Bounded { xray: &node.xray, node: &node.name, deadline };
+    Node { name: node.name.clone(), inbounds: node.inbounds.clone(), xray }
 }

@@ -5,11 +5,10 @@ use std::process::ExitCode;
 use expire_fast::Summary;
 use expire_fast::flags::Flags;
 use expire_fast::sessions::Sessions;
-use perennial_boot::{Config, Context, Delivery, EndToProof, ExpireSection, Notices, Report, SettingError};
+use perennial_boot::{Config, Context, Delivery, ExpireSection, Report, SettingError};
 use perennial_core::ending::{Brake, EndSettings, Ended};
 use perennial_core::removal::Node;
 use perennial_xray::XrayNode;
-use serde_json::json;
 
 /// What the settings say about this pass.
 #[derive(Debug)]
@@ -58,60 +57,14 @@ async fn pass(ctx: Context<Settings>) -> anyhow::Result<Report> {
         brake: ctx.settings.brake,
         observer: &observer,
     };
-    let sessions = Sessions::new(ctx.settings.on_removed);
+    let sessions = Sessions::new(ctx.settings.on_removed, &ctx.deadline);
     let mut summary = Summary::default();
-    let outcome = expire_fast::run(&ctx.db, &ctx.deadline, ctx.settings.nodes, settings, &sessions, &mut summary).await;
+    let nodes = &ctx.settings.nodes;
+    let outcome = expire_fast::run(&ctx.db, &ctx.deadline, nodes, settings, &sessions, &mut summary).await;
     summary.warnings.extend(sessions.warnings());
-    let mut report = report(&summary);
+    let mut report = summary.report();
     ctx.interim.keep(&report);
     outcome?;
     ctx.settings.delivery.deliver_rest(&ctx.db, &ctx.deadline, &mut report).await?;
     Ok(report)
-}
-
-fn report(summary: &Summary) -> Report {
-    let Summary { ended, removals, .. } = summary;
-    let unreachable = !removals.nodes.is_empty() && removals.nodes.iter().all(|node| !node.reachable);
-    let failed = removals.nodes.iter().any(|node| node.error.is_some());
-    Report {
-        counts: vec![
-            ("listed", ended.listed),
-            ("ended", ended.ended),
-            ("closed", ended.closed),
-            ("removed", removals.nodes.iter().map(|node| node.removed).sum()),
-            ("proven", removals.nodes.iter().map(|node| node.proven).sum()),
-            ("expired", removals.expired),
-            ("waiting_for_node", summary.waiting_for_node),
-            ("busy", ended.busy),
-            ("failed", ended.failed),
-            ("left", ended.left),
-        ],
-        oldest_due_seconds: ended.oldest_due.as_secs(),
-        notices: Notices { written: ended.notices_written, ..Notices::default() },
-        nodes: removals
-            .nodes
-            .iter()
-            .map(|node| {
-                json!({
-                    "name": node.name,
-                    "reachable": node.reachable,
-                    "removed": node.removed,
-                    "proven": node.proven,
-                    "still_there": node.still_there,
-                    "error": node.error,
-                })
-            })
-            .collect(),
-        end_to_proof: Some(EndToProof {
-            p50: removals.within(50),
-            p99: removals.within(99),
-            oldest: summary.oldest_expiring.as_secs(),
-        }),
-        warnings: summary.warnings.clone(),
-        cut_short: ended.cut_short || removals.cut_short,
-        incomplete: failed && !unreachable,
-        refused_because: ended.refused.clone(),
-        unreachable_because: unreachable.then(|| "no node could be reached".to_owned()),
-        ..Report::empty("expire-fast")
-    }
 }

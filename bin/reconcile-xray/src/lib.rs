@@ -35,8 +35,8 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use perennial_core::db::{Database, DbError, NodeRow};
-use perennial_core::ports::Xray;
-use perennial_core::reconcile::{Bounded, Owners, Trouble};
+use perennial_core::ports::{Bounded, Xray};
+use perennial_core::reconcile::{Owners, Trouble};
 use perennial_core::removal::Node;
 use perennial_core::time::Deadline;
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use perennial_core::db::{CredentialState, Database, DbError};
 use perennial_core::ids::CredentialId;
-use perennial_core::ports::{InboundTag, Xray, XrayError};
-use perennial_core::reconcile::{Bounded, Comparison, Trouble, Why, compare};
+use perennial_core::ports::{Bounded, InboundTag, Xray, XrayError};
+use perennial_core::reconcile::{Comparison, Trouble, Why, compare};
 use perennial_core::removal::Node;
 use perennial_core::time::Deadline;
 

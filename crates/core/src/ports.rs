@@ -4,6 +4,7 @@
 //! Each call has the implementer's own deadline. None of them may be made while a database transaction is open, which
 //! the types see to: who holds a `Tx` has no client.
 
+mod bounded;
 mod user_list;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use thiserror::Error;
 use uuid::Uuid;
 
+pub use bounded::Bounded;
 pub use user_list::{ListedUser, UserList, UserListBuilder};
 
 /// Where on a server a credential is let in: the tag of a VLESS inbound.

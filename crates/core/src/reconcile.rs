@@ -12,13 +12,11 @@
 //! lists nor counts nor removes him: the length of the list and the server's own count agree without him. So nothing
 //! here can warn of such users; only the server's configuration file shows them.
 
-mod bounded;
 mod compare;
 mod decide;
 mod merge;
 mod uuids;
 
-pub use bounded::Bounded;
 pub use compare::{Trouble, compare};
 pub use decide::{Decision, GroupMatch, OnNode, Owner, Owners, Standing, Watched, Wrong, decide};
 pub use merge::{Comparison, Extra, Misfit, Missing, Place, Rightful, Why};

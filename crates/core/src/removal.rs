@@ -9,22 +9,25 @@
 //! Only closed credentials are ever removed here, and a closed credential is never granted again. So a removal that
 //! arrives late, twice or after a crash can hurt nobody, and nothing has to be put back.
 
+mod visit;
+
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 
 use crate::crash_point;
 use crate::db::{Closing, ClosingKey, Database, DbError};
 use crate::ids::CredentialId;
-use crate::page::Pages;
+use crate::page::{Page, Pages};
 use crate::ports::{InboundTag, Xray, XrayError};
+use crate::reconcile::Trouble;
 use crate::time::{Deadline, from_micros};
+use visit::Visit;
 
-/// From so many credentials on, an inbound is listed once instead of asked for each.
-const LIST_FROM: usize = 64;
-/// Calls under way at once on one server.
-const IN_FLIGHT: usize = 16;
+/// So many users are removed, or for so long, before all of them are asked for together.
+const ROUND_USERS: usize = 10_000;
+const ROUND_LIMIT: Duration = Duration::from_secs(5);
 /// A copy that dies leaves its server leased for so long.
 const LEASE: Duration = Duration::from_secs(20);
 /// Pause before a leased server is looked at again.
@@ -64,15 +67,15 @@ impl<X> Node<X> {
 pub struct NodeSummary {
     /// Its name.
     pub name: String,
-    /// It answered; false: it failed, or was left alone after earlier failures.
+    /// False: it failed to answer, or was left alone after earlier failures.
     pub reachable: bool,
     /// Users taken off, an inbound counted each.
     pub removed: u64,
     /// Credentials proven gone.
     pub proven: u64,
-    /// Credentials asked for and still there.
+    /// Credentials asked for and not proven gone.
     pub still_there: u64,
-    /// Why it was given up.
+    /// Why it was given up, or some of its inbounds were.
     pub error: Option<String>,
 }
 
@@ -170,8 +173,8 @@ impl<A> Pass<'_, A> {
     where
         A: AfterRemoval<X>,
     {
-        let mut part =
-            Part { node: NodeSummary { name: node.name.clone(), ..NodeSummary::default() }, ..Part::default() };
+        let summary = NodeSummary { name: node.name.clone(), reachable: true, ..NodeSummary::default() };
+        let mut part = Part { node: summary, ..Part::default() };
         let outcome = match self.prove_unserved(node, &mut part).await {
             Ok(()) => self.sweep_leased(node, &mut part).await,
             failed => failed,
@@ -204,22 +207,25 @@ impl<A> Pass<'_, A> {
                 return Ok(());
             }
             if self.first_page(node).await?.is_empty() {
-                part.node.reachable = part.node.error.is_none();
                 return Ok(());
             }
             if self.db.run_tx("lease_node", async |tx| tx.lease_node(name, tx.now() + LEASE).await).await? {
                 break;
             }
-            let row = self.db.run_tx("list_nodes", async |tx| tx.list_nodes().await).await?;
-            if row.iter().any(|row| row.name == *name && (row.retired_at.is_some() || row.next_try_at.is_some())) {
-                part.node.error = Some("left alone after failed contacts, or retired".to_owned());
+            if let Some(why) = self.left_alone(name).await? {
+                part.node.error = Some(why);
+                part.node.reachable = false;
                 return Ok(());
             }
             // Another copy is at it. When it has finished, its proofs leave us an empty page.
             tokio::time::sleep(LEASED_PAUSE).await;
         }
-        let swept = self.sweep(node, part).await;
-        let failed = part.node.error.is_some();
+        let mut visit = Visit::new(node);
+        let outcome = self.sweep(&mut visit, node, part).await;
+        part.node.removed = visit.removed;
+        let settled = self.settle(outcome, part);
+        let failed = !part.node.reachable;
+        part.node.error = part.node.error.take().or_else(|| visit.trouble());
         let released = self
             .db
             .run_tx("release_node", async |tx| {
@@ -228,8 +234,44 @@ impl<A> Pass<'_, A> {
                 tx.release_node(name, failed.then(|| tx.now() + backoff(failures))).await
             })
             .await;
-        swept?;
+        settled?;
         released
+    }
+
+    /// Why nobody may contact the server now, if so.
+    async fn left_alone(&self, name: &str) -> Result<Option<String>, DbError> {
+        self.db
+            .run_tx("list_nodes", async |tx| {
+                let now = tx.now();
+                let row = tx.list_nodes().await?.into_iter().find(|row| row.name == name);
+                Ok(row.and_then(|row| match row.next_try_at {
+                    _ if row.retired_at.is_some() => Some(format!("{name}: was retired")),
+                    Some(at) if at > now => {
+                        let wait = (at - now).whole_seconds().max(1);
+                        Some(format!("{name}: left alone for {wait} s more after {} failed contacts", row.failures))
+                    }
+                    _ => None,
+                }))
+            })
+            .await
+    }
+
+    /// Takes over how the work on a server ended. Only the database's trouble is everybody's.
+    fn settle(&self, outcome: Result<(), Trouble>, part: &mut Part) -> Result<(), DbError> {
+        match outcome {
+            Ok(()) => {}
+            Err(Trouble::Database(error)) => return Err(error),
+            Err(Trouble::OutOfTime) => part.cut_short = true,
+            // The call was given up by us.
+            Err(Trouble::Node(XrayError::Unknown { .. })) if self.deadline.is_over() => part.cut_short = true,
+            Err(Trouble::Node(error)) => {
+                log::warn!(node = part.node.name.as_str(), error:% = error; "a node cannot be worked on");
+                // Who refuses has answered.
+                part.node.reachable = matches!(error, XrayError::Misconfigured { .. } | XrayError::Refused { .. });
+                part.node.error = Some(error.to_string());
+            }
+        }
+        Ok(())
     }
 
     async fn first_page<X>(&self, node: &Node<X>) -> Result<Vec<Closing>, DbError> {
@@ -242,41 +284,43 @@ impl<A> Pass<'_, A> {
         Pages::above(beginning, rows)
     }
 
-    async fn sweep<X: Xray>(&self, node: &Node<X>, part: &mut Part) -> Result<(), DbError>
+    /// Round after round: remove pages of users, ask for all of them at once, keep what is proven.
+    async fn sweep<X: Xray>(&self, visit: &mut Visit<'_, X>, node: &Node<X>, part: &mut Part) -> Result<(), Trouble>
     where
         A: AfterRemoval<X>,
     {
-        let mut pages = self.pages(self.batch_rows);
-        while let Some(page) = pages.next() {
-            if self.deadline.is_over() {
-                part.cut_short = true;
-                break;
-            }
-            let closing = self
-                .db
-                .run_tx("list_closing", async |tx| {
-                    tx.keep_node(&node.name, tx.now() + LEASE).await?;
-                    tx.list_closing(&page, &node.name).await
-                })
-                .await?;
-            let gone = match self.remove_and_ask(node, &closing, part).await {
-                Ok(gone) => gone,
-                Err(error) => {
-                    log::warn!(node = node.name.as_str(), error:% = error; "a node cannot be worked on");
-                    part.node.error = Some(error.to_string());
-                    part.node.reachable = false;
-                    break;
+        let mut next = self.pages(self.batch_rows).next();
+        while next.is_some() {
+            let (mut removed, began) = (Vec::new(), Instant::now());
+            while let Some(page) = next.take_if(|_| removed.len() < ROUND_USERS && began.elapsed() < ROUND_LIMIT) {
+                if self.deadline.is_over() {
+                    return Err(Trouble::OutOfTime);
                 }
-            };
-            part.node.reachable = true;
-            part.node.still_there += (closing.len() - gone.len()) as u64;
+                let closing = self.keep_and_list(node, &page).await?;
+                visit.remove(&closing).await?;
+                next = page.listed(&closing).next();
+                removed.extend(closing);
+            }
+            crash_point!("removal.removed_not_proven");
+            let gone = visit.gone(&removed).await?;
+            part.node.still_there += (removed.len() - gone.len()) as u64;
             self.after.removed(node, &gone).await;
             let ids: Vec<CredentialId> = gone.iter().map(|credential| credential.key.id).collect();
             crash_point!("removal.proven_not_recorded");
-            self.keep_proofs(node, &ids, part).await?;
-            pages = page.listed(&closing);
+            for ids in ids.chunks(self.batch_rows) {
+                self.keep_proofs(node, ids, part).await?;
+            }
         }
         Ok(())
+    }
+
+    async fn keep_and_list<X>(&self, node: &Node<X>, page: &Page<ClosingKey>) -> Result<Vec<Closing>, DbError> {
+        self.db
+            .run_tx("list_closing", async |tx| {
+                tx.keep_node(&node.name, tx.now() + LEASE).await?;
+                tx.list_closing(page, &node.name).await
+            })
+            .await
     }
 
     async fn keep_proofs<X>(&self, node: &Node<X>, ids: &[CredentialId], part: &mut Part) -> Result<(), DbError> {
@@ -286,69 +330,6 @@ impl<A> Pass<'_, A> {
         part.node.proven += self.db.run_tx("record_proofs", async |tx| tx.record_proofs(&node.name, ids).await).await?;
         crash_point!("removal.recorded_not_confirmed");
         self.confirm(ids, &mut part.expired).await
-    }
-
-    /// Removes credentials from the inbounds of their group, then asks which are gone from all of them.
-    async fn remove_and_ask<X: Xray>(
-        &self,
-        node: &Node<X>,
-        closing: &[Closing],
-        part: &mut Part,
-    ) -> Result<Vec<Closing>, XrayError> {
-        let places: Vec<(&Closing, &InboundTag)> = closing
-            .iter()
-            .flat_map(|credential| {
-                node.inbounds_of(&credential.access_group).map(move |inbound| (credential, &inbound.tag))
-            })
-            .collect();
-        // The first call alone: a server that is down costs one deadline, not one for each user.
-        let (first, rest) = places.split_at(places.len().min(1));
-        for batch in [first, rest] {
-            let mut calls = stream::iter(batch)
-                .map(|(credential, tag)| node.xray.remove_user(tag, &credential.email))
-                .buffer_unordered(IN_FLIGHT);
-            while let Some(answer) = calls.next().await {
-                crash_point!("removal.some_removed");
-                match answer {
-                    Ok(crate::ports::Removal::Removed) => part.node.removed += 1,
-                    Ok(crate::ports::Removal::WasAbsent) => {}
-                    // Done or not: the question that follows tells.
-                    Err(XrayError::Unknown { .. }) if batch.len() > 1 => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        crash_point!("removal.removed_not_proven");
-        let still_there = self.still_there(node, &places).await?;
-        Ok(closing.iter().filter(|credential| !still_there.contains(&credential.key.id)).cloned().collect())
-    }
-
-    async fn still_there<X: Xray>(
-        &self,
-        node: &Node<X>,
-        places: &[(&Closing, &InboundTag)],
-    ) -> Result<std::collections::HashSet<CredentialId>, XrayError> {
-        let mut there = std::collections::HashSet::new();
-        for inbound in &node.inbounds {
-            let here: Vec<&Closing> =
-                places.iter().filter(|(_, tag)| **tag == inbound.tag).map(|(credential, _)| *credential).collect();
-            if here.len() >= LIST_FROM {
-                let list = node.xray.list_users(&inbound.tag).await?;
-                there.extend(here.iter().filter(|c| list.find(&c.email).is_some()).map(|c| c.key.id));
-                continue;
-            }
-            let mut asked = stream::iter(here)
-                .map(async |credential| {
-                    node.xray.find_user(&inbound.tag, &credential.email).await.map(|user| (credential.key.id, user))
-                })
-                .buffer_unordered(IN_FLIGHT);
-            while let Some(answer) = asked.next().await {
-                if let (id, Some(_)) = answer? {
-                    there.insert(id);
-                }
-            }
-        }
-        Ok(there)
     }
 
     async fn confirm(&self, ids: &[CredentialId], expired: &mut BTreeMap<u64, u64>) -> Result<(), DbError> {

@@ -23,7 +23,7 @@ use crate::wire::{Account, User};
 impl Xray for XrayNode {
     async fn list_users(&self, inbound: &InboundTag) -> Result<UserList, XrayError> {
         let listed = self.on_connection(async |connection| self.list(connection, inbound).await).await;
-        listed.map_err(|failure| self.error(failure, Effect::Reads))
+        listed.map_err(|failure| of_inbound(inbound, self.error(failure, Effect::Reads)))
     }
 
     async fn find_user(&self, inbound: &InboundTag, email: &str) -> Result<Option<FoundUser>, XrayError> {
@@ -33,8 +33,8 @@ impl Xray for XrayNode {
             let mut handler = self.handler(connection);
             self.answer(connection, self.call_deadline(), handler.get_inbound_users(request.clone())).await
         });
-        let answer = answer.await.map_err(|failure| self.error(failure, Effect::Reads))?;
-        found(answer.into_inner(), email).map_err(|failure| self.error(failure, Effect::Reads))
+        let error = |failure| of_inbound(inbound, self.error(failure, Effect::Reads));
+        found(answer.await.map_err(error)?.into_inner(), email).map_err(error)
     }
 
     async fn add_user(&self, inbound: &InboundTag, user: &XrayUser) -> Result<Addition, XrayError> {
@@ -42,7 +42,7 @@ impl Xray for XrayNode {
         match self.alter(inbound, request, &user.email).await? {
             None => Ok(Addition::Added),
             Some(Refusal::AlreadyExists) => Ok(Addition::WasPresent),
-            Some(other) => Err(of_refusal(other, self.name())),
+            Some(other) => Err(of_inbound(inbound, of_refusal(other, self.name()))),
         }
     }
 
@@ -51,7 +51,7 @@ impl Xray for XrayNode {
         match self.alter(inbound, request::removal(inbound, email), email.as_str()).await? {
             None => Ok(Removal::Removed),
             Some(Refusal::NotFound) => Ok(Removal::WasAbsent),
-            Some(other) => Err(of_refusal(other, self.name())),
+            Some(other) => Err(of_inbound(inbound, of_refusal(other, self.name()))),
         }
     }
 
@@ -95,7 +95,7 @@ impl XrayNode {
         match answer.await {
             Ok(_) => Ok(None),
             Err(Failure::Refused(status)) => Ok(Some(refusal::read(&status, email))),
-            Err(failure) => Err(self.error(failure, Effect::Writes)),
+            Err(failure) => Err(of_inbound(inbound, self.error(failure, Effect::Writes))),
         }
     }
 
@@ -128,6 +128,16 @@ impl XrayNode {
             Err(Failure::Refused(status)) if lacks_call(&status) => Ok(None),
             Err(failure) => Err(failure),
         }
+    }
+}
+
+/// Says which inbound it is that the settings do not fit, where the reason does not.
+fn of_inbound(inbound: &InboundTag, error: XrayError) -> XrayError {
+    match error {
+        XrayError::Misconfigured { node, reason } if !reason.contains(&inbound.0) => {
+            XrayError::Misconfigured { node, reason: format!("inbound {}: {reason}", inbound.0) }
+        }
+        other => other,
     }
 }
 

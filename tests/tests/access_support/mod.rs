@@ -1,7 +1,9 @@
-//! What the tests of `reconcile-xray` share: a database with one clock, servers in memory, a pass over both.
+//! What the tests of `expire-fast` and `reconcile-xray` share: a database with one clock, servers in memory, a pass over
+//! both.
 #![allow(dead_code, unreachable_pub, unused_imports)] // a part of every test file, which uses a part of it
 #![allow(clippy::unwrap_used)] // what does not work fails the test
 
+pub mod expire;
 pub mod server;
 
 use std::cell::RefCell;

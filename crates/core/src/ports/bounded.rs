@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ports::{
-    Addition, FoundUser, InboundTag, NodeStatus, OnlineUser, Removal, UserList, Xray, XrayError, XrayUser,
-};
+use super::{Addition, FoundUser, InboundTag, NodeStatus, OnlineUser, Removal, UserList, Xray, XrayError, XrayUser};
 use crate::time::Deadline;
 
 /// How long a call under way may go on after the budget is over or a stop was asked for.

@@ -1,0 +1,378 @@
+//! Servers in trouble: none holds up another, none is believed, and nothing is proven that was not seen.
+#![allow(clippy::unwrap_used)] // helpers of tests, too
+
+mod access_support;
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use access_support::expire::Expired;
+use access_support::{BASIC, Credential, DAY, Fault, Kind, MINUTE, NOW, Server, TAG, World, inbound};
+use perennial_core::removal::Node;
+use perennial_testkit::builders::{Status, Subscription, User};
+use perennial_testkit::db_test;
+use perennial_testkit::fake_xray::{self, FakeXray, Protocol, Release, When};
+use perennial_xray::{NodeSettings, XrayNode};
+
+/// Users whose right has ended, on these servers.
+async fn closing(world: &World, users: i64, servers: &[&Rc<Server>]) -> Vec<Credential> {
+    let mut closing = Vec::new();
+    for n in 1..=users {
+        let one = world.subscriber(n, Status::Expiring, -time::Duration::minutes(1)).await;
+        servers.iter().for_each(|server| server.put_credential(TAG, &one));
+        closing.push(one);
+    }
+    closing
+}
+
+fn asked(server: &Server) -> bool {
+    let asked = !server.calls().is_empty();
+    server.clear_calls();
+    asked
+}
+
+#[test]
+fn one_of_five_nodes_that_hangs_and_one_that_is_down_cost_their_own_users_alone() {
+    db_test(async |db| {
+        let world = World::new(db).await;
+        let servers: Vec<Rc<Server>> = (1..=5).map(|n| Server::new(&format!("de{n}"))).collect();
+        let servers: Vec<&Rc<Server>> = servers.iter().collect();
+        let users = closing(&world, 30, &servers).await;
+        let (down, hangs) = (servers[0], servers[1]);
+        down.fail(Kind::Remove, usize::MAX, Fault::Unreachable);
+        hangs.fail(Kind::Remove, usize::MAX, Fault::HangForEver);
+        let mut pass = world.expire();
+        pass.deadline = perennial_core::time::Deadline::after(Duration::from_secs(1));
+        let began = Instant::now();
+        let ran = pass.run(&servers).await;
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert_eq!((ran.code(), ran.count("proven"), ran.count("waiting_for_node")), (3, 90, 30), "{ran:?}");
+        assert!(!ran.node("de1").reachable && ran.node("de1").error.is_some());
+        assert!(servers[2..].iter().all(|server| server.emails(TAG).is_empty()));
+        assert_eq!(down.calls().len(), 1, "a server that is down costs one call, not one a user");
+
+        // Proofs are kept: a dead node costs only its own retries.
+        servers.iter().for_each(|server| server.clear_calls());
+        servers.iter().for_each(|server| server.heal());
+        world.advance(DAY).await;
+        let ran = world.run_expire(&servers).await;
+        assert_eq!((ran.code(), ran.count("proven"), ran.count("expired")), (0, 60, 30), "{ran:?}");
+        assert!(servers[2..].iter().all(|server| !asked(server)), "proven there: not asked again");
+        assert!(users.iter().all(|user| servers.iter().all(|server| !server.lets_in(TAG, user.uuid))));
+    });
+}
+
+#[test]
+fn a_node_that_failed_is_left_alone_for_longer_each_time_and_taken_up_again() {
+    db_test(async |db| {
+        let world = World::new(db).await;
+        let server = Server::new("de1");
+        closing(&world, 1, &[&server]).await;
+        server.fail(Kind::Remove, usize::MAX, Fault::Unreachable);
+        for seconds in [30, 60, 120, 240, 480, 900, 900] {
+            let ran = world.run_expire(&[&server]).await;
+            assert_eq!((ran.code(), asked(&server)), (69, true), "{ran:?}");
+            world.advance(Duration::from_secs(seconds - 1)).await;
+            let ran = world.run_expire(&[&server]).await;
+            assert_eq!((ran.code(), asked(&server)), (69, false), "after {seconds} s less one: {ran:?}");
+            assert!(ran.node("de1").error.as_ref().unwrap().contains("left alone for 1 s more"), "{ran:?}");
+            world.advance(Duration::from_secs(1)).await;
+        }
+        server.heal();
+        let ran = world.run_expire(&[&server]).await;
+        assert_eq!((ran.code(), ran.count("expired")), (0, 1), "{ran:?}");
+        assert_eq!(world.number("SELECT failures::bigint FROM nodes").await, 0, "the next failure begins anew");
+    });
+}
+
+#[test]
+fn no_answer_is_believed_good_or_bad() {
+    for (fault, is_gone) in
+        [(Fault::Lie, false), (Fault::RequestLost, false), (Fault::AnswerLost, true), (Fault::Late, false)]
+    {
+        db_test(async |db| {
+            let world = World::new(db).await;
+            let server = Server::new("de1");
+            let users = closing(&world, 3, &[&server]).await;
+            server.fail_for(Kind::Remove, &users[1].email, 1, fault.clone());
+            let ran = world.run_expire(&[&server]).await;
+            let node = ran.node("de1");
+            assert_eq!((node.proven, node.still_there), if is_gone { (3, 0) } else { (2, 1) }, "{fault:?}: {ran:?}");
+            assert_eq!(ran.code(), if is_gone { 0 } else { 3 }, "{fault:?}");
+            let expected = if is_gone { "expired none" } else { "expiring closing" };
+            assert_eq!(world.rows().await[1], format!("2 payment {expected}"), "{fault:?}");
+            assert!(node.reachable, "{fault:?}: one lost call is no dead server");
+            server.deliver_late();
+            assert_eq!(world.run_expire(&[&server]).await.code(), 0, "{fault:?}");
+            assert_eq!(world.number("SELECT count(*) FROM subscriptions WHERE status = 'expired'").await, 3);
+        });
+    }
+}
+
+#[test]
+fn an_answer_that_is_missing_proves_nothing() {
+    for (kind, users) in [(Kind::Find, 3), (Kind::List, 70)] {
+        db_test(async |db| {
+            let world = World::new(db).await;
+            let server = Server::new("de1");
+            closing(&world, users, &[&server]).await;
+            server.fail(kind, 1, Fault::RequestLost);
+            let ran = world.run_expire(&[&server]).await;
+            assert_eq!((ran.code(), ran.count("proven"), ran.count("expired")), (69, 0, 0), "{kind:?}: {ran:?}");
+            world.advance(MINUTE).await;
+            let ran = world.run_expire(&[&server]).await;
+            assert_eq!((ran.code(), ran.count("expired")), (0, users.unsigned_abs()), "{kind:?}: {ran:?}");
+        });
+    }
+}
+
+#[test]
+fn few_are_asked_for_one_by_one_and_many_by_one_list() {
+    for (users, lists) in [(63, 0), (64, 1), (900, 1)] {
+        db_test(async |db| {
+            let world = World::new(db).await;
+            let server = Server::new("de1");
+            closing(&world, users, &[&server]).await;
+            let ran = world.run_expire(&[&server]).await;
+            assert_eq!((ran.code(), ran.count("expired")), (0, users.unsigned_abs()));
+            assert_eq!(server.asked(Kind::List).len(), lists, "{users}");
+            assert_eq!(server.asked(Kind::Find).is_empty(), lists > 0, "{users}");
+            assert!(server.most_in_flight.get() <= 16, "bounded: {}", server.most_in_flight.get());
+        });
+    }
+}
+
+#[test]
+fn a_node_missing_from_the_settings_keeps_rows_expiring_and_one_that_is_retired_lets_them_expire() {
+    db_test(async |db| {
+        let world = World::new(db).await;
+        let [stays, leaves] = [Server::new("de1"), Server::new("de2")];
+        world.have_met(&[&stays, &leaves]).await;
+        closing(&world, 2, &[&stays, &leaves]).await;
+        let ran = world.run_expire(&[&stays]).await;
+        assert_eq!((ran.count("proven"), ran.count("expired"), ran.count("waiting_for_node")), (2, 0, 2), "{ran:?}");
+        let warned = ran.summary.warnings.join("");
+        assert!(
+            warned.contains("node de2 is not in the settings") && warned.contains("admin nodes retire"),
+            "{warned}"
+        );
+        assert_eq!(ran.summary.report().end_to_proof.unwrap().oldest, 0);
+        world.execute("UPDATE nodes SET retired_at = '2026-03-10Z' WHERE name = 'de2'").await;
+        let ran = world.run_expire(&[&stays]).await;
+        assert_eq!((ran.code(), ran.count("expired"), ran.count("waiting_for_node")), (0, 2, 0), "{ran:?}");
+        assert!(ran.summary.warnings.is_empty());
+        // A retired one that is still in the settings is left alone, and named.
+        leaves.clear_calls();
+        let ran = world.run_expire(&[&stays, &leaves]).await;
+        assert_eq!((ran.code(), asked(&leaves)), (0, false));
+        assert!(ran.summary.warnings.join("").contains("node de2 was retired"), "{ran:?}");
+    });
+}
+
+#[test]
+fn where_no_node_was_ever_known_nothing_is_proven() {
+    db_test(async |db| {
+        let world = World::new(db).await;
+        let one = world.subscriber(1, Status::Active, -time::Duration::minutes(1)).await;
+        for _ in 0..2 {
+            let ran = world.run_expire(&[]).await;
+            assert_eq!((ran.code(), ran.count("expired"), ran.count("waiting_for_node")), (0, 0, 1), "{ran:?}");
+            assert!(ran.summary.warnings[0].starts_with("no node is configured"));
+        }
+        let late = Server::new("de1");
+        late.put_credential(TAG, &one);
+        assert_eq!(world.run_expire(&[&late]).await.count("expired"), 1);
+        assert!(!late.lets_in(TAG, one.uuid));
+    });
+}
+
+#[test]
+fn a_group_is_taken_off_its_own_inbounds_and_needs_no_word_of_a_node_that_does_not_serve_it() {
+    db_test(async |db| {
+        let world = World::new(db).await;
+        let both = Server::with("de1", vec![inbound("a", "basic"), inbound("b", "basic"), inbound("c", "plus")]);
+        let basic = Server::new("de2");
+        basic.fail(Kind::Remove, usize::MAX, Fault::Unreachable);
+        User::new(1, 0).put(&world.client).await;
+        let row = Subscription::paid(1, "plus_1m", NOW - MINUTE);
+        let row = Subscription { access_group: "plus", auto_renew: false, ..row }.put(&world.client).await;
+        let plus = world.credential(1, row).await;
+        let simple = world.subscriber(2, Status::Active, time::Duration::days(3)).await;
+        for tag in ["a", "b", "c"] {
+            both.put_credential(tag, &plus);
+            both.put_credential(tag, &simple);
+        }
+        let ran = world.run_expire(&[&both, &basic]).await;
+        assert_eq!((ran.code(), ran.count("removed"), ran.count("expired")), (0, 1, 1), "{ran:?}");
+        assert!(!asked(&basic), "it never had anybody of this group");
+        assert_eq!(both.emails("c"), [simple.email.clone()]);
+        assert_eq!(both.emails("a").len(), 2, "not the pass's inbound for this group: left to the settings' owner");
+
+        world.advance(DAY * 4).await;
+        basic.heal();
+        let ran = world.run_expire(&[&both, &basic]).await;
+        assert_eq!((ran.code(), ran.count("removed"), ran.count("expired")), (0, 2, 1), "{ran:?}");
+        assert_eq!((both.emails("a").len(), both.emails("b").len()), (1, 1));
+    });
+}
+
+#[test]
+fn seconds_from_end_to_proof_are_those_that_the_slowest_node_took() {
+    db_test(async |db| {
+        let world = World::new(db).await;
+        let [quick, slow] = [Server::new("de1"), Server::new("de2")];
+        for n in 1..=10 {
+            let one = world.subscriber(n, Status::Active, -time::Duration::minutes(1)).await;
+            quick.put_credential(TAG, &one);
+            slow.put_credential(TAG, &one);
+        }
+        slow.fail(Kind::Remove, 1, Fault::Unreachable);
+        let ran = world.run_expire(&[&quick, &slow]).await;
+        assert_eq!(ran.summary.report().end_to_proof.unwrap().p99, 0, "nothing is proven yet");
+        world.advance(Duration::from_secs(29)).await;
+        let oldest = world.run_expire(&[&quick, &slow]).await.summary.report().end_to_proof.unwrap().oldest;
+        assert_eq!(oldest, 29);
+        world.advance(Duration::from_secs(12)).await;
+        let one = world.subscriber(11, Status::Active, time::Duration::ZERO).await;
+        quick.put_credential(TAG, &one);
+        let ran = world.run_expire(&[&quick, &slow]).await;
+        let proof = ran.summary.report().end_to_proof.unwrap();
+        assert_eq!((ran.count("expired"), proof.p50, proof.p99, proof.oldest), (11, 41, 41, 0), "{ran:?}");
+    });
+}
+
+/// The client of a fake server, for a node with these inbounds.
+fn node(server: &FakeXray, inbounds: &[(&str, &str)]) -> Node<XrayNode> {
+    let mut settings = NodeSettings::new("de1", server.address());
+    settings.call_timeout = Duration::from_millis(500);
+    let inbounds = inbounds.iter().map(|(tag, group)| inbound(tag, group)).collect();
+    Node { name: "de1".to_owned(), inbounds, xray: XrayNode::connect(settings).unwrap() }
+}
+
+/// A user of group `basic` and one of `plus`, both over, on inbounds `basic` and `plus` of this server.
+async fn two_groups(world: &World, server: &FakeXray) -> [Credential; 2] {
+    let simple = world.subscriber(1, Status::Active, -time::Duration::minutes(1)).await;
+    User::new(2, 0).put(&world.client).await;
+    let row = Subscription { access_group: "plus", ..Subscription::paid(2, BASIC.code, NOW - MINUTE) };
+    let row = row.put(&world.client).await;
+    let plus = world.credential(2, row).await;
+    server.put_user("basic", &simple.email, simple.uuid, "");
+    server.put_user("plus", &plus.email, plus.uuid, "");
+    [simple, plus]
+}
+
+#[test]
+fn an_inbound_that_cannot_be_worked_on_costs_its_own_users_their_proof_and_nobody_elses() {
+    for (tag, said) in [("typo", "typo"), ("mixed", "mixed"), ("tunnel", "tunnel")] {
+        db_test(async |db| {
+            let world = World::new(db).await;
+            let server = FakeXray::builder()
+                .inbound("basic")
+                .inbound("plus")
+                .inbound_of("mixed", Protocol::Vmess)
+                .inbound_of("tunnel", Protocol::Dokodemo)
+                .start()
+                .unwrap();
+            let [simple, plus] = two_groups(&world, &server).await;
+            for _ in 0..2 {
+                let ran = world.expire().run_on(&[node(&server, &[("basic", "basic"), (tag, "plus")])]).await;
+                assert_eq!(ran.code(), 3, "{tag}: {ran:?}");
+                let part = ran.node("de1");
+                assert!(part.reachable, "{tag}: it answers, and its other inbounds are served every time");
+                assert!(part.error.as_ref().unwrap().contains(said), "{tag}: {part:?}");
+                assert_eq!(ran.count("waiting_for_node"), 1);
+            }
+            assert_eq!(world.rows().await, ["1 payment expired none", "2 payment expiring closing"], "{tag}");
+            assert!(!server.can_connect(simple.uuid) && server.can_connect(plus.uuid));
+            let ran = world.expire().run_on(&[node(&server, &[("basic", "basic"), ("plus", "plus")])]).await;
+            assert_eq!((ran.code(), ran.count("expired")), (0, 1), "{tag}: {ran:?}");
+            assert!(!server.can_connect(plus.uuid));
+        });
+    }
+}
+
+/// What a server is, and what a pass over it says; nothing is ever proven by it.
+async fn nothing_is_believed(world: &World, node: Node<XrayNode>, code: u8, said: &str) -> Expired {
+    let ran = world.expire().run_on(&[node]).await;
+    assert_eq!((ran.code(), ran.count("proven"), ran.count("expired")), (code, 0, 0), "{said}: {ran:?}");
+    let error = ran.node("de1").error.clone().unwrap();
+    assert!(error.contains(said), "{said}: {error}");
+    ran
+}
+
+#[test]
+fn a_server_that_is_none_of_ours_proves_nothing_and_says_what_to_set_right() {
+    db_test(async |db| {
+        let world = World::new(db).await;
+        world.subscriber(1, Status::Active, -time::Duration::minutes(1)).await;
+        let users = [("basic", "basic")];
+        let no_handler = FakeXray::builder().inbound("basic").services(&["StatsService"]).start().unwrap();
+        nothing_is_believed(&world, node(&no_handler, &users), 3, "HandlerService").await;
+        let old = FakeXray::builder().inbound("basic").release(Release(24, 9, 7)).start().unwrap();
+        nothing_is_believed(&world, node(&old, &users), 3, "v24.11.5").await;
+        // Plain text where TLS is spoken: nothing at that address is Xray's API.
+        let silent = FakeXray::builder().inbound("basic").start().unwrap();
+        silent.inject(When::any(), fake_xray::Fault::RequestLost);
+        nothing_is_believed(&world, node(&silent, &users), 69, "de1").await;
+        assert_eq!(world.rows().await, ["1 payment expiring closing"]);
+    });
+}
+
+#[test]
+fn a_list_beyond_the_limit_or_cut_short_proves_nothing() {
+    db_test(async |db| {
+        let world = World::new(db).await;
+        let server = FakeXray::builder().inbound("basic").start().unwrap();
+        for n in 1..=70 {
+            world.subscriber(n, Status::Expiring, -time::Duration::minutes(1)).await;
+        }
+        for n in 0..200 {
+            server.put_user("basic", &format!("other.{n}"), uuid::Uuid::new_v4(), "");
+        }
+        let users = [("basic", "basic")];
+        let mut settings = NodeSettings::new("de1", server.address());
+        settings.max_list_bytes = 4_096;
+        let small = Node { xray: XrayNode::connect(settings).unwrap(), ..node(&server, &users) };
+        let ran = world.expire().run_on(&[small]).await;
+        assert_eq!((ran.code(), ran.count("proven")), (3, 0), "{ran:?}");
+        for (fault, code) in [(fake_xray::Fault::CutAfter(1_000), 69), (fake_xray::Fault::EndAfter(1_000), 69)] {
+            server.inject(When::on(fake_xray::Kind::List).once(), fault);
+            let ran = world.expire().run_on(&[node(&server, &users)]).await;
+            assert_eq!((ran.code(), ran.count("proven")), (code, 0), "{ran:?}");
+            world.advance(DAY).await;
+        }
+        let ran = world.expire().run_on(&[node(&server, &users)]).await;
+        assert_eq!((ran.code(), ran.count("expired")), (0, 70), "{ran:?}");
+    });
+}
+
+#[test]
+fn copies_at_once_end_each_row_once_and_expire_it_once() {
+    db_test(async |db| {
+        let world = World::new(db).await;
+        let servers = [Server::new("de1"), Server::new("de2")];
+        for n in 1..=150 {
+            let one = world.subscriber(n, Status::Active, -time::Duration::minutes(1)).await;
+            servers.iter().for_each(|server| server.put_credential(TAG, &one));
+        }
+        let both: Vec<&Rc<Server>> = servers.iter().collect();
+        let pass = || {
+            let mut pass = world.expire();
+            pass.batch_rows = 20;
+            pass.run(&both)
+        };
+        let (a, b, c) = futures_util::join!(pass(), pass(), pass());
+        let sum = |name| [&a, &b, &c].map(|ran| ran.count(name)).iter().sum::<u64>();
+        assert_eq!((sum("ended"), sum("expired"), sum("proven")), (150, 150, 300), "{a:?}\n{b:?}\n{c:?}");
+        for action in ["ended", "expired"] {
+            let rows = format!("SELECT count(*) FROM audit_log WHERE action = '{action}'");
+            assert_eq!(world.number(&rows).await, 150);
+        }
+        assert_eq!(world.number("SELECT count(*) FROM notices").await, 150);
+        for server in &servers {
+            assert!(server.emails(TAG).is_empty());
+            assert_eq!(server.asked(Kind::Remove).len(), 150, "{}: one copy at a time works on a server", server.name);
+        }
+        assert_eq!(world.run_expire(&both).await.code(), 0);
+    });
+}
