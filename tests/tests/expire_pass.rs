@@ -47,7 +47,7 @@ fn what_has_run_out_is_ended_closed_removed_proven_and_expired() {
         assert_eq!(world.notices().await, ["1 subscription_over"]);
         assert_eq!(world.audit().await, ["ended over", "expired proven gone from every server"]);
         for server in &servers {
-            assert_eq!(server.emails(TAG), [stays.email.clone()]);
+            assert_eq!(server.emails(TAG), std::slice::from_ref(&stays.email));
             let about = |kind| Call { kind, tag: TAG.to_owned(), email: gone.email.clone() };
             assert_eq!(server.calls(), [about(Kind::Remove), about(Kind::Find)], "removed, then asked for");
             server.clear_calls();
