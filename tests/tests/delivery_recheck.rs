@@ -16,7 +16,8 @@ use time::macros::{datetime, time};
 
 /// An active row of this source that ends at `end`.
 async fn right(outbox: &Outbox, user: i64, source: &'static str, end: Timestamp) -> SubscriptionId {
-    let subscription = Subscription { source, auto_renew: false, ..Subscription::paid(user, "basic_1m", end) };
+    let subscription =
+        Subscription { source, auto_renew: source == "payment", ..Subscription::paid(user, "basic_1m", end) };
     subscription.put(&outbox.client).await
 }
 
@@ -139,6 +140,35 @@ fn a_charge_that_is_announced_needs_a_right_to_renew() {
         let over = over.put(&outbox.client).await;
         let ahead_of_over = outbox.write(ahead(2, over)).await;
         assert_eq!(fate(&outbox, ahead_of_over).await, dropped("renewed or over"));
+    });
+}
+
+#[test]
+fn what_will_not_be_charged_is_not_spoken_of_as_if_it_would() {
+    db_test(async |db| {
+        let outbox = Outbox::new(db).await;
+        let end = NOW + DAY;
+        let mut ids = Vec::new();
+        // 1 stays as it is, 2 switches automatic renewal off, 3 is parked, 4 has only failed once.
+        for user in 1..=4 {
+            User::new(user, 0).put(&outbox.client).await;
+            let id = right(&outbox, user, "payment", end).await;
+            let params = json!({ "amount_kopecks": 19_900, "deadline": micros(end) });
+            ids.push((outbox.write(about(user, "charge_ahead", Some(id), params)).await, id));
+        }
+        outbox.execute("UPDATE subscriptions SET auto_renew = false WHERE telegram_id = 2").await;
+        for (user, next) in [(3, "NULL"), (4, "now()")] {
+            let id = ids[user - 1].1;
+            let parked = "INSERT INTO parked (pass, subscription, tries, reason, next_try_at)";
+            outbox.execute(&format!("{parked} VALUES ('renew', {id}, 1, 'a test', {next})")).await;
+        }
+        assert_eq!(fate(&outbox, ids[0].0).await, sent());
+        assert_eq!(fate(&outbox, ids[1].0).await, dropped("will not be charged"));
+        assert_eq!(fate(&outbox, ids[2].0).await, dropped("will not be charged"));
+        assert_eq!(fate(&outbox, ids[3].0).await, sent());
+        // A short balance of such a row is no news either: nothing would come of a top-up.
+        let short_of_off = outbox.write(short(2, ids[1].1, end)).await;
+        assert_eq!(fate(&outbox, short_of_off).await, dropped("will not be charged"));
     });
 }
 

@@ -101,6 +101,23 @@ fn lists_and_claims_of_renew_are_index_scans_in_a_large_book_whatever_the_values
                 assert!(range.contains("ROW(expires_at, id) > ROW($1, $2)"), "{what}");
                 assert!(range.contains("expires_at <= $3"), "{what}");
             }
+            for (name, small) in [("list_announcements_due", &[][..]), ("count_announcements_left", &["parked"][..])] {
+                let plan = plan(&world.client, &statements::named(name)).await;
+                let what = format!("{name}, {parked}: {plan:#}");
+                let nodes = nodes(&plan);
+                assert!(nodes.iter().all(|node| !is_seq_scan(node, &[small, &["tariffs"]].concat())), "{what}");
+                assert!(nodes.iter().all(|node| node["Node Type"] != "Sort"), "{what}");
+                // The index of those who were not told: nothing else is read again by every pass.
+                let scan = nodes.iter().find(|node| node["Index Name"] == "subscriptions_charge_untold").expect(&what);
+                let range = scan["Index Cond"].as_str().unwrap_or_default();
+                assert!(range.contains("ROW(expires_at, id) > ROW($1, $2)"), "{what}");
+                assert!(range.contains("expires_at <= $3"), "{what}");
+            }
+            for name in ["claim_announcements_due", "record_announced"] {
+                let plan = plan(&world.client, &statements::named(name)).await;
+                let small = ["tariffs", "discounts"];
+                assert!(nodes(&plan).iter().all(|node| !is_seq_scan(node, &small)), "{name}, {parked}: {plan:#}");
+            }
             for name in ["claim_renewal_due", "still_due_for_renewal", "extend", "read_back", "record_short_tries"] {
                 let plan = plan(&world.client, &statements::named(name)).await;
                 let small = ["tariffs", "discounts"];

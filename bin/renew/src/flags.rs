@@ -22,4 +22,8 @@ pub struct Flags {
     /// Still charge a funded subscription this long past its end [default: 15m]
     #[arg(long, value_name = "SPAN")]
     pub grace: Option<Span>,
+
+    /// Tell customers of a charge to come this long before the end, such as 24h [default: not told]
+    #[arg(long, value_name = "SPAN")]
+    pub charge_notice: Option<Span>,
 }

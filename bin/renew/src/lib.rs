@@ -14,9 +14,13 @@
 //! - **Short balance** uses nothing up: the next pass tries again, so a top-up works at once.
 //! - **At most one period a pass:** a row is listed once, and its new end has another key.
 //!
+//! - **Announcing** a charge (`--charge-notice`) comes last and never stands between anybody and a renewal: [`announce`].
+//!
 //! Rows past their end by more than the grace belong to `expire-fast`; sending belongs to the delivery of notices.
 
+mod announce;
 pub mod flags;
+mod outcome;
 pub mod plan;
 
 use std::cell::Cell;
@@ -26,11 +30,14 @@ use futures_util::stream::{self, Stream, TryStreamExt};
 use perennial_core::batch::{Batch, Piece, Suspects, run_batch};
 use perennial_core::crash_point;
 use perennial_core::db::{Database, DbError, FailedTry, Parking, RenewalBounds, RenewalDue, RenewalKey, Tx, Verdict};
-use perennial_core::ids::{SubscriptionId, TelegramId};
+use perennial_core::ids::SubscriptionId;
 use perennial_core::money::Kopecks;
 use perennial_core::page::{Listed, Pages};
 use perennial_core::time::{Deadline, Timestamp};
 
+pub use outcome::{Outcome, Summary};
+
+use outcome::log_outcome;
 use plan::{Action, Plan};
 
 /// Busy rows kept for their second try; more than these are tried again before the pass goes on, so that memory does
@@ -48,79 +55,8 @@ pub struct Settings {
     pub workers: usize,
     /// Failed tries after which a row is parked.
     pub max_tries: i32,
-}
-
-/// What became of a listed row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Charged and extended.
-    Renewed {
-        /// The row.
-        id: SubscriptionId,
-        /// Its user.
-        telegram_id: TelegramId,
-        /// What was charged.
-        amount: Kopecks,
-        /// The new end.
-        until: Timestamp,
-    },
-    /// The wallet does not cover the price.
-    Short {
-        /// The row.
-        id: SubscriptionId,
-        /// Its user.
-        telegram_id: TelegramId,
-        /// What is missing.
-        missing: Kopecks,
-    },
-    /// Left alone until `admin unpark`.
-    Parked {
-        /// The row.
-        id: SubscriptionId,
-        /// Why.
-        reason: String,
-    },
-    /// Failed; tried again by the next pass.
-    Failed {
-        /// The row.
-        id: SubscriptionId,
-        /// Why.
-        reason: String,
-        /// Failed tries so far; 0: even that could not be recorded.
-        tries: i32,
-    },
-    /// Somebody else holds it, or had it first.
-    Busy(RenewalKey),
-}
-
-/// What one pass did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[must_use]
-pub struct Summary {
-    /// Rows listed.
-    pub listed: u64,
-    /// Rows charged and extended.
-    pub renewed: u64,
-    /// Rows whose wallet did not cover the price.
-    pub short: u64,
-    /// Rows parked by this pass.
-    pub parked: u64,
-    /// Rows still due that somebody else held, also at the second try. They are among `left`.
-    pub busy: u64,
-    /// Rows that failed and are tried again by the next pass.
-    pub failed: u64,
-    /// Due rows this pass did not get to.
-    pub left: u64,
-    /// What was charged.
-    pub charged: Kopecks,
-    /// Notices written.
-    pub notices_written: u64,
-    /// Notices waiting to be sent, after the pass.
-    pub notices_waiting: u64,
-    /// Since when the oldest row of `left` has been due.
-    pub oldest_due: Duration,
-    /// The pass ended before its work did.
-    pub cut_short: bool,
+    /// How long before its end a charge is announced, longer than the window; none: it is not.
+    pub charge_notice: Option<Duration>,
 }
 
 /// One pass over what is due.
@@ -169,7 +105,11 @@ impl RenewPass<'_> {
         self.try_again(due, busy, &suspects, summary).await?;
         suspects.acquit()?;
         summary.cut_short |= self.deadline.is_over();
-        self.count_left(due, cursor.get(), summary).await
+        self.count_left(due, cursor.get(), summary).await?;
+        if let Some(ahead) = self.settings.charge_notice {
+            self.announce(ahead, summary).await?;
+        }
+        self.count_waiting(summary).await
     }
 
     /// Lists page after page and renews up to `workers` of them at once; `cursor` is the last key listed.
@@ -261,7 +201,8 @@ impl RenewPass<'_> {
         for listed in held.chunks(self.settings.batch_rows) {
             let still = self.db.run_tx("still_due", async |tx| tx.still_due_for_renewal(listed, due).await).await?;
             summary.busy += still.len() as u64;
-            self.leave(still.len() as u64, still.iter().map(|key| key.expires_at).min(), summary);
+            let soonest = still.iter().map(|key| key.expires_at).min();
+            self.leave(still.len() as u64, soonest, self.settings.bounds.window, summary);
         }
         Ok(())
     }
@@ -270,20 +211,32 @@ impl RenewPass<'_> {
         if summary.cut_short {
             let (rows, oldest) =
                 self.db.run_tx("count_left", async |tx| tx.count_renewal_left(cursor, due).await).await?;
-            self.leave(rows.unsigned_abs(), oldest, summary);
+            self.leave(rows.unsigned_abs(), oldest, self.settings.bounds.window, summary);
             summary.cut_short = summary.left > 0;
         }
+        Ok(())
+    }
+
+    async fn count_waiting(&self, summary: &mut Summary) -> Result<(), DbError> {
         let waiting = self.db.run_tx("count_waiting", async |tx| tx.count_waiting_notices().await).await?;
         summary.notices_waiting = waiting.unsigned_abs();
         Ok(())
     }
 
-    fn leave(&self, rows: u64, oldest_end: Option<Timestamp>, summary: &mut Summary) {
+    /// Counts rows that were not got to; they came due so long before their ends.
+    fn leave(&self, rows: u64, oldest_end: Option<Timestamp>, before_end: Duration, summary: &mut Summary) {
         summary.left += rows;
         if let Some(end) = oldest_end {
-            let due_since = end - self.settings.bounds.window;
+            let due_since = end - before_end;
             let due_for = Duration::try_from(self.db.now() - due_since).unwrap_or_default();
             summary.oldest_due = summary.oldest_due.max(due_for);
+        }
+    }
+
+    fn say(&self, outcome: &Outcome) {
+        (self.observer)(outcome);
+        if !self.db.is_dry_run() {
+            log_outcome(outcome);
         }
     }
 
@@ -291,32 +244,13 @@ impl RenewPass<'_> {
     fn record(&self, result: PageResult, summary: &mut Summary, busy: &mut Vec<RenewalKey>) -> Result<(), DbError> {
         summary.notices_written += result.notices_written;
         for outcome in result.outcomes {
-            (self.observer)(&outcome);
             summary.count(&outcome);
-            if !self.db.is_dry_run() {
-                log_outcome(&outcome);
-            }
+            self.say(&outcome);
             if let Outcome::Busy(key) = outcome {
                 busy.push(key);
             }
         }
         result.error.map_or(Ok(()), Err)
-    }
-}
-
-impl Summary {
-    /// Counts what became of a row.
-    pub fn count(&mut self, outcome: &Outcome) {
-        match outcome {
-            Outcome::Renewed { amount, .. } => {
-                self.renewed += 1;
-                self.charged = self.charged.checked_add(*amount).unwrap_or(self.charged);
-            }
-            Outcome::Short { .. } => self.short += 1,
-            Outcome::Parked { .. } => self.parked += 1,
-            Outcome::Failed { .. } => self.failed += 1,
-            Outcome::Busy(_) => {}
-        }
     }
 }
 
@@ -400,22 +334,4 @@ fn outcomes(plan: &Plan, parked: Vec<Parking>, listed: &[RenewalKey]) -> Vec<Out
 fn failed(row: Parking) -> Outcome {
     let Parking { subscription_id: id, tries, reason, parked, .. } = row;
     if parked { Outcome::Parked { id, reason } } else { Outcome::Failed { id, reason, tries } }
-}
-
-fn log_outcome(outcome: &Outcome) {
-    match outcome {
-        Outcome::Renewed { id, amount, .. } => {
-            log::info!(subscription_id = id.0, amount_kopecks = amount.0; "renewed");
-        }
-        Outcome::Short { id, missing, .. } => {
-            log::debug!(subscription_id = id.0, missing_kopecks = missing.0; "balance too small, tried again next pass");
-        }
-        Outcome::Parked { id, reason } => {
-            log::error!(subscription_id = id.0, reason = reason.as_str(); "parked; see `admin parked`");
-        }
-        Outcome::Failed { id, reason, tries } => {
-            log::warn!(subscription_id = id.0, reason = reason.as_str(), tries; "failed, tried again next pass");
-        }
-        Outcome::Busy(key) => log::debug!(subscription_id = key.id.0; "held or changed by somebody else"),
-    }
 }

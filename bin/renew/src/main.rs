@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use perennial_boot::{Config, Context, Delivery, DeliveryOptions, Notices, RenewSection, Report, SettingError};
+use perennial_boot::{Config, Context, Delivery, DeliveryOptions, Notices, RenewSection, Report, SettingError, Span};
 use perennial_core::db::RenewalBounds;
 use renew::flags::Flags;
 use renew::{Outcome, RenewPass, Settings, Summary};
@@ -15,12 +16,18 @@ const MAX_TRIES: i32 = 3;
 #[derive(Debug)]
 struct InForce {
     bounds: RenewalBounds,
+    charge_notice: Option<Duration>,
     delivery: Delivery,
 }
 
 fn main() -> ExitCode {
     let flags: Flags = perennial_boot::parse();
-    let section = RenewSection { window: flags.window, grace: flags.grace, ..RenewSection::default() };
+    let section = RenewSection {
+        window: flags.window,
+        grace: flags.grace,
+        charge_notice: flags.charge_notice,
+        ..RenewSection::default()
+    };
     perennial_boot::run("renew", &flags.common, |config| in_force(section, &flags.delivery, config), pass)
 }
 
@@ -28,7 +35,8 @@ fn in_force(flags: RenewSection, delivery: &DeliveryOptions, config: &Config) ->
     let section = flags.or(&config.renew);
     section.check()?;
     let bounds = RenewalBounds { window: section.window().duration(), grace: section.grace().duration() };
-    Ok(InForce { bounds, delivery: delivery.delivery(config)? })
+    let charge_notice = section.charge_notice.map(Span::duration);
+    Ok(InForce { bounds, charge_notice, delivery: delivery.delivery(config)? })
 }
 
 async fn pass(ctx: Context<InForce>) -> anyhow::Result<Report> {
@@ -37,6 +45,7 @@ async fn pass(ctx: Context<InForce>) -> anyhow::Result<Report> {
         batch_rows: ctx.batch_rows,
         workers: ctx.workers,
         max_tries: MAX_TRIES,
+        charge_notice: ctx.settings.charge_notice,
     };
     // Kept row by row: should the pass be stopped hard, the summary still says what was committed.
     let so_far = RefCell::new(Summary::default());
@@ -44,8 +53,12 @@ async fn pass(ctx: Context<InForce>) -> anyhow::Result<Report> {
         ctx.progress.advance(1);
         let mut so_far = so_far.borrow_mut();
         so_far.count(outcome);
-        // A held row is told of again at its second try.
-        so_far.listed += u64::from(!matches!(outcome, Outcome::Busy(_)));
+        match outcome {
+            Outcome::Announced { .. } => so_far.notices_written += 1,
+            // A held row is told of again at its second try.
+            Outcome::Busy(_) => {}
+            _ => so_far.listed += 1,
+        }
         ctx.interim.keep(&report(&so_far));
         if ctx.plan.is_shown() {
             ctx.plan.line(plan_line(outcome));
@@ -91,5 +104,8 @@ fn plan_line(outcome: &Outcome) -> String {
         Outcome::Parked { id, reason } => format!("park subscription {id}: {reason}"),
         Outcome::Failed { id, reason, .. } => format!("fail on subscription {id}: {reason}"),
         Outcome::Busy(key) => format!("skip subscription {}: held by somebody else", key.id),
+        Outcome::Announced { id, telegram_id, amount, charge_at } => {
+            format!("tell user {telegram_id} that {amount} kopecks are charged for subscription {id} at {charge_at}")
+        }
     }
 }

@@ -324,7 +324,7 @@ fn audit(row: &DueForRenewal, action: &Action) -> Option<NewAudit> {
     })
 }
 
-fn text(moment: Timestamp) -> String {
+pub(crate) fn text(moment: Timestamp) -> String {
     moment.format(&Rfc3339).unwrap_or_else(|_| moment.to_string())
 }
 

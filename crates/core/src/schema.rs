@@ -29,6 +29,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     4 "payments",
     5 "passes",
     6 "bot_functions",
+    7 "notices",
 ];
 
 /// The schema this program was built for.

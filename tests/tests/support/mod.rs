@@ -173,6 +173,7 @@ pub struct Pass {
     pub pool_size: usize,
     pub bounds: RenewalBounds,
     pub max_tries: i32,
+    pub charge_notice: Option<Duration>,
     pub dry_run: bool,
     pub lock_limit: Duration,
     pub statement_limit: Duration,
@@ -200,6 +201,7 @@ impl Pass {
             pool_size: 3,
             bounds: RenewalBounds { window: WINDOW, grace: GRACE },
             max_tries: 3,
+            charge_notice: None,
             dry_run: false,
             lock_limit: options.lock_limit,
             statement_limit: options.statement_limit,
@@ -224,6 +226,11 @@ impl Pass {
     pub fn grace(mut self, grace: Duration) -> Self {
         self.bounds.grace = grace;
         self
+    }
+
+    /// Announces charges this long ahead.
+    pub fn charge_notice(self, ahead: Duration) -> Self {
+        Self { charge_notice: Some(ahead), ..self }
     }
 
     pub fn dry(self) -> Self {
@@ -258,6 +265,7 @@ impl Pass {
             batch_rows: self.batch_rows,
             workers: self.workers,
             max_tries: self.max_tries,
+            charge_notice: self.charge_notice,
         };
         let outcomes = RefCell::new(Vec::new());
         let observer = |outcome: &Outcome| {
@@ -292,7 +300,8 @@ impl Ran {
             Outcome::Renewed { id, .. }
             | Outcome::Short { id, .. }
             | Outcome::Parked { id, .. }
-            | Outcome::Failed { id, .. } => *id == wanted,
+            | Outcome::Failed { id, .. }
+            | Outcome::Announced { id, .. } => *id == wanted,
             Outcome::Busy(key) => key.id == wanted,
         })
     }

@@ -91,7 +91,7 @@ section! {
         window: Span,
         /// How long after its end a subscription may still be charged; default 15m. Larger serves unpaid for longer.
         grace: Span,
-        /// How long before the end "we will charge you" is said; default 24h.
+        /// How long before the end "we will charge you" is said, longer than the window; default: it is not.
         charge_notice: Span,
     }
 }
@@ -158,12 +158,6 @@ impl RenewSection {
         self.grace.unwrap_or(DEFAULT_GRACE)
     }
 
-    /// How long before the end the charge is announced.
-    #[must_use]
-    pub fn charge_notice(&self) -> Span {
-        self.charge_notice.unwrap_or(Span::seconds(24 * 3_600))
-    }
-
     /// Refuses values that contradict each other, from whatever source they came.
     ///
     /// # Errors
@@ -175,6 +169,14 @@ impl RenewSection {
                 self.grace(),
                 format!("must be shorter than renew.window ({})", self.window()),
                 "lower the grace or raise the window",
+            ));
+        }
+        if let Some(ahead) = self.charge_notice.filter(|ahead| *ahead <= self.window()) {
+            return Err(SettingError::new(
+                "renew.charge_notice",
+                ahead,
+                format!("must be longer than renew.window ({}): then it is charged", self.window()),
+                "raise it, such as 24h, or leave it out: nothing is announced then",
             ));
         }
         Ok(())

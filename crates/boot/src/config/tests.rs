@@ -95,10 +95,8 @@ fn an_empty_file_gives_the_documented_defaults() {
     let config = parse("").unwrap();
     assert_eq!(config.owner_prefix, "p.");
     let shown = |span: Span| span.to_string();
-    assert_eq!(
-        [config.renew.window(), config.renew.grace(), config.renew.charge_notice()].map(shown),
-        ["6h", "15m", "1d"]
-    );
+    assert_eq!([config.renew.window(), config.renew.grace()].map(shown), ["6h", "15m"]);
+    assert_eq!(config.renew.charge_notice, None, "charges are announced only where that is asked for");
     assert_eq!([config.expire.grace(), config.reconcile.orphan_grace()].map(shown), ["15m", "10m"]);
     assert_eq!(config.expire.max_ends_share().to_string(), "0.3");
     assert_eq!(config.reconcile.max_removal_share().to_string(), "0.2");
@@ -135,6 +133,10 @@ fn what_cannot_be_used_is_refused_with_line_key_value_and_remedy() {
             "p.toml, line 2: renew.grace = 6h: must be shorter than renew.window (6h): lower the grace",
         ),
         ("[renew]\nwindow = \"15m\"", "p.toml: renew.grace = 15m: must be shorter than renew.window (15m)"),
+        (
+            "[renew]\ncharge_notice = \"6h\"",
+            "p.toml, line 2: renew.charge_notice = 6h: must be longer than renew.window (6h): then it is charged: raise",
+        ),
         (
             "[expire]\ngrace = \"1h\"",
             "p.toml, line 2: expire.grace = 1h: must not be longer than renew.grace (15m), after which renew charges",

@@ -5,6 +5,7 @@
 //! nothing else to talk to: no network inside a transaction, no connection across network.
 
 pub mod admin;
+mod announcements;
 mod audit;
 mod endings;
 mod error;
@@ -30,6 +31,7 @@ use tokio::time::timeout;
 use tokio_postgres::Socket;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
+pub use announcements::{AnnouncementBounds, DueAnnouncement};
 pub use audit::NewAudit;
 pub use endings::{DueToEnd, EndKey, Ending};
 pub use error::DbError;

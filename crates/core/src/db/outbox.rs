@@ -85,6 +85,8 @@ pub struct ClaimedNotice {
     pub paid: bool,
     /// The subscription this is about is `active`, and ends then.
     pub active_until: Option<Timestamp>,
+    /// The subscription this is about will be charged when its time comes: it agreed to, and is not parked.
+    pub renews: bool,
     /// A newer notice of this kind about this subscription was written.
     pub superseded: bool,
     /// What the receiver's wallet holds.
@@ -114,6 +116,9 @@ const CLAIM_NOTICES: &str = "-- claim_notices
 SELECT n.id, n.telegram_id, n.kind, n.params, n.attempts, n.urgent, n.useless_after, u.language,
     u.telegram_unreachable_since IS NOT NULL AS unreachable,
     CASE WHEN s.status = 'active' THEN s.expires_at END AS active_until,
+    coalesce(s.auto_renew, false) AND NOT EXISTS (
+        SELECT FROM parked p WHERE p.pass = 'renew' AND p.subscription = s.id AND p.next_try_at IS NULL
+    ) AS renews,
     EXISTS (
         SELECT FROM subscriptions o
         WHERE o.telegram_id = n.telegram_id AND o.source = 'payment' AND o.status = 'active' AND o.expires_at > $2
@@ -297,6 +302,7 @@ fn claimed_notice(row: &Row) -> Result<ClaimedNotice, DbError> {
         unreachable: column(row, "unreachable")?,
         paid: column(row, "paid")?,
         active_until: column(row, "active_until")?,
+        renews: column(row, "renews")?,
         superseded: column(row, "superseded")?,
         balance: column(row, "balance")?,
     })

@@ -447,11 +447,11 @@ impl Tx<'_> {
     }
 }
 
-fn columns(keys: &[RenewalKey]) -> (Vec<Timestamp>, Vec<SubscriptionId>) {
+pub(super) fn columns(keys: &[RenewalKey]) -> (Vec<Timestamp>, Vec<SubscriptionId>) {
     keys.iter().map(|key| (key.expires_at, key.id)).unzip()
 }
 
-fn renewal_key(row: &Row) -> Result<RenewalKey, DbError> {
+pub(super) fn renewal_key(row: &Row) -> Result<RenewalKey, DbError> {
     Ok(RenewalKey { expires_at: column(row, "expires_at")?, id: column(row, "id")? })
 }
 

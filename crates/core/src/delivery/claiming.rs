@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::policy::{AT_LEAST_ONCE, Fate, MAX_ATTEMPTS, decide};
+use super::policy::{AT_LEAST_ONCE, Fate, MAX_ATTEMPTS, decide, refresh};
 use super::{DeadNotice, Delivery, DeliverySummary, Texts};
 use crate::crash_point;
 use crate::db::{ClaimedNotice, ClosedNotice, DbError, Held, NoticeKey, Tx, slot};
@@ -141,7 +141,8 @@ impl<M: Messenger, T: Texts> Delivery<'_, M, T> {
         let mut sending = Vec::new();
         let mut closing = Vec::new();
         let mut put_off = Vec::new();
-        for notice in claimed {
+        for mut notice in claimed {
+            refresh(&mut notice);
             match decide(&notice, now) {
                 Fate::Drop(why) => {
                     batch.dropped += 1;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::db::{ClaimedNotice, Recorded};
 use crate::ids::TelegramId;
+use crate::money::Kopecks;
 use crate::ports::MessengerError;
 use crate::time::{Timestamp, micros};
 
@@ -45,6 +46,8 @@ pub fn decide(notice: &ClaimedNotice, now: Timestamp) -> Fate {
     let covers = notice.balance.zip(amount("price_kopecks")).is_some_and(|(balance, price)| balance.0 >= price);
     match notice.kind.as_str() {
         "balance_short" | "charge_ahead" if is_over => return Fate::Drop("renewed or over"),
+        // Switched off or parked meanwhile: nothing will be charged, and topping up would not help.
+        "balance_short" | "charge_ahead" if !notice.renews => return Fate::Drop("will not be charged"),
         // The next pass of `renew` will charge it; "so much is missing" has become untrue.
         "balance_short" if covers => return Fate::Drop("topped up"),
         "trial_reminder" if notice.paid => return Fate::Drop("paid"),
@@ -57,6 +60,21 @@ pub fn decide(notice: &ClaimedNotice, now: Timestamp) -> Fate {
     match notice.quiet_until {
         Some(until) if !notice.urgent && !is_at_least_once(&notice.kind) => Fate::PutOff(until),
         _ => Fate::Send,
+    }
+}
+
+/// Writes today's balance into a notice that speaks of one: a customer may have topped up while it waited.
+pub(super) fn refresh(notice: &mut ClaimedNotice) {
+    let price = match notice.kind.as_str() {
+        "balance_short" => "price_kopecks",
+        "charge_ahead" => "amount_kopecks",
+        _ => return,
+    };
+    let price = notice.params.get(price).and_then(serde_json::Value::as_i64);
+    let (Some(Kopecks(balance)), Some(price)) = (notice.balance, price) else { return };
+    if let Some(params) = notice.params.as_object_mut() {
+        params.insert("balance_kopecks".to_owned(), balance.into());
+        params.insert("missing_kopecks".to_owned(), price.saturating_sub(balance).max(0).into());
     }
 }
 
@@ -106,3 +124,6 @@ pub(super) fn backoff(attempts: i32) -> Duration {
     let doublings = u32::try_from(attempts.clamp(1, 8) - 1).unwrap_or(0);
     Duration::from_secs(30 << doublings).min(Duration::from_secs(3600))
 }
+
+#[cfg(test)]
+mod tests;
