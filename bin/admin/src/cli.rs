@@ -1,6 +1,7 @@
 //! Flags and commands.
 
 mod calls;
+mod notices;
 mod values;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -8,6 +9,7 @@ use perennial_boot::BaseOptions;
 use perennial_core::time::Timestamp;
 
 pub use calls::{Buy, Cancel, EnsureUser, Grant, Key, Refund, Rotate, Secret, SetAutoRenew, StartTrial, TopUp};
+pub use notices::{NoticesCommand, NoticesDrop, NoticesList, NoticesRetry, TextsCheck, TextsCommand};
 pub use values::{ParkingPass, Switch};
 
 /// The whole command line. The common flags may stand before and after the command.
@@ -104,6 +106,12 @@ pub enum Command {
     Unpark(Unpark),
     /// List parked subscriptions
     Parked(Parked),
+    /// What was said to customers, what waits, what was given up
+    #[command(subcommand)]
+    Notices(NoticesCommand),
+    /// The texts of notices
+    #[command(subcommand)]
+    Texts(TextsCommand),
     /// Check the books
     Verify(Verify),
     /// Tell all that happened to a user
@@ -139,6 +147,10 @@ impl Command {
             Self::Park(_) => "park",
             Self::Unpark(_) => "unpark",
             Self::Parked(_) => "parked",
+            Self::Notices(NoticesCommand::List(_)) => "notices list",
+            Self::Notices(NoticesCommand::Retry(_)) => "notices retry",
+            Self::Notices(NoticesCommand::Drop(_)) => "notices drop",
+            Self::Texts(TextsCommand::Check(_)) => "texts check",
             Self::Verify(_) => "verify",
             Self::Explain(_) => "explain",
             Self::Installation(InstallationCommand::Show) => "installation show",

@@ -6,6 +6,7 @@
 
 mod figures;
 mod made_up;
+mod messages;
 mod renew;
 
 use std::io;
@@ -56,6 +57,7 @@ struct Shown {
     figures: [Figures; 3],
     verdicts: Vec<verify::Verdict>,
     told: Value,
+    messages: Value,
 }
 
 async fn show(
@@ -82,6 +84,10 @@ async fn show(
     };
     stage.say(&same)?;
 
+    stage.heading("The messages customers would have got")?;
+    let messages = messages::read(client, &session.reader().await?, first).await?;
+    stage.say(&messages.text)?;
+
     stage.heading("The books")?;
     let verdicts = verify::run_all(client, CHECKS, WORK_MEM, |verdict| stage.write(&verify::lines(verdict))).await?;
 
@@ -93,7 +99,13 @@ async fn show(
         stage.say(&story.text)?;
         told = story.json;
     }
-    Ok(Shown { runs: vec![first_run, second_run], figures: [before, after, again], verdicts, told })
+    Ok(Shown {
+        runs: vec![first_run, second_run],
+        figures: [before, after, again],
+        verdicts,
+        told,
+        messages: messages.json,
+    })
 }
 
 fn answer(call: cli::Demo, shown: &Shown) -> Answer {
@@ -113,6 +125,7 @@ fn answer(call: cli::Demo, shown: &Shown) -> Answer {
         "renew": shown.runs.iter().map(renew::Run::json).collect::<Vec<_>>(),
         "verify": verify::answer(&shown.verdicts).json,
         "explain": shown.told,
+        "messages": shown.messages,
         "good": good,
     });
     Answer { exit: if good { Exit::Done } else { Exit::Unforeseen }, ..Answer::new(end, json) }

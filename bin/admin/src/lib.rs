@@ -16,19 +16,21 @@ pub mod explain;
 pub mod failure;
 pub mod installation;
 pub mod migrate;
+pub mod notices;
 pub mod output;
 pub mod parking;
 pub mod price_list;
 pub mod session;
 pub mod terms;
+pub mod texts;
 pub mod verify;
 
 use std::process::ExitCode;
 
-use cli::{Cli, Command, DiscountCommand, InstallationCommand, TariffCommand};
+use cli::{Cli, Command, DiscountCommand, InstallationCommand, NoticesCommand, TariffCommand, TextsCommand};
 use failure::Failure;
 use output::Answer;
-use perennial_boot::Exit;
+use perennial_boot::{BaseOptions, Exit};
 use session::Session;
 
 /// Runs one command and prints its answer or why it failed.
@@ -37,14 +39,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let Cli { base, command } = cli;
     let name = command.name();
     let form = base.output.unwrap_or_default();
-    let outcome = Session::start(base).and_then(|session| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::unforeseen(format!("the runtime does not start: {error}")))?;
-        let outcome = runtime.block_on(obey(&session, command));
-        // A name lookup that hangs in a thread of its own must not hold up the exit.
-        runtime.shutdown_background();
-        outcome
-    });
+    let outcome = begin(base, command);
     let exit = match outcome {
         Ok(answer) => match answer.print(name, form) {
             Ok(()) => answer.exit,
@@ -53,6 +48,21 @@ pub fn run(cli: Cli) -> ExitCode {
         Err(failure) => failure.print(name, form),
     };
     exit.into()
+}
+
+fn begin(base: BaseOptions, command: Command) -> Result<Answer, Failure> {
+    if let Command::Texts(TextsCommand::Check(check)) = command {
+        // Texts are looked at before there is a database, too.
+        return texts::run(&base, check);
+    }
+    Session::start(base).and_then(|session| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::unforeseen(format!("the runtime does not start: {error}")))?;
+        let outcome = runtime.block_on(obey(&session, command));
+        // A name lookup that hangs in a thread of its own must not hold up the exit.
+        runtime.shutdown_background();
+        outcome
+    })
 }
 
 async fn obey(session: &Session, command: Command) -> Result<Answer, Failure> {
@@ -76,6 +86,10 @@ async fn obey(session: &Session, command: Command) -> Result<Answer, Failure> {
         Command::Park(park) => parking::park(session, park).await,
         Command::Unpark(unpark) => parking::unpark(session, unpark).await,
         Command::Parked(parked) => parking::list(session, parked).await,
+        Command::Notices(NoticesCommand::List(list)) => notices::list(session, list).await,
+        Command::Notices(NoticesCommand::Retry(retry)) => notices::retry(session, retry).await,
+        Command::Notices(NoticesCommand::Drop(drop)) => notices::drop_some(session, drop).await,
+        Command::Texts(TextsCommand::Check(check)) => texts::run(&session.options, check),
         Command::Verify(verify) => verify::run(session, verify).await,
         Command::Explain(explain) => explain::run(session, explain).await,
         Command::Installation(InstallationCommand::Show) => installation::show(session).await,

@@ -25,6 +25,23 @@ fn the_demo_shows_that_nothing_is_done_twice() {
         assert_eq!(shown["renew"][0]["counts"]["renewed"], 210);
         assert_eq!(shown["renew"][1]["counts"]["renewed"], 0);
         assert_eq!(after, &shown["after_the_second_run"]);
+        // Every kind that renew writes, in both languages, as a customer reads it.
+        let messages = shown["messages"]["shown"].as_array().unwrap();
+        for (kind, language, words) in [
+            ("renewed", "ru", "Подписка продлена"),
+            ("renewed", "en", "Your subscription has been renewed"),
+            ("balance_short", "ru", "Не хватает"),
+            ("balance_short", "en", "Your balance does not cover the renewal"),
+            ("charge_ahead", "ru", "Спишем"),
+            ("charge_ahead", "en", "We will charge"),
+        ] {
+            let is_it = |message: &serde_json::Value| {
+                message["kind"] == kind
+                    && message["language"] == language
+                    && message["html"].as_str().is_some_and(|html| html.contains(words))
+            };
+            assert!(messages.iter().any(is_it), "{kind} {language}: {messages:?}");
+        }
         assert!(shown["explain"]["history"].as_array().unwrap().len() > 5);
 
         // Nobody is written to: everything waits.

@@ -2,31 +2,28 @@
 //! the alerts to the operator's chat.
 
 mod alerts;
+mod rendering;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use perennial_core::db::{ClaimSettings, ClaimedNotice, Database, DbError, QuietHours};
+use perennial_core::db::{Database, DbError};
 use perennial_core::delivery::{self, DeliverySettings, DeliverySummary};
 use perennial_core::ids::TelegramId;
-use perennial_core::ports::Button;
-use perennial_core::time::{Deadline, Timestamp};
+use perennial_core::time::Deadline;
 use perennial_telegram::{TELEGRAM_API, Telegram, TelegramSettings};
-use perennial_texts::{Moment, Params, Texts, kinds, time_params};
 use secrecy::SecretString;
-use time::PrimitiveDateTime;
-use time::macros::format_description;
 
-use crate::config::Config;
 use crate::config::check::readable;
+use crate::config::{Config, TextsSection};
 use crate::report::Report;
 use crate::setting::SettingError;
 
+pub use rendering::{NoticeTexts, claim_settings};
+
 /// Telegram says about 30 messages a second; a little below, nobody is refused.
 const DEFAULT_RATE: u32 = 25;
-/// For people whose zone is not known.
-const DEFAULT_TIME_ZONE: &str = "UTC";
 /// One message may take so long in all: short enough for the budget of a pass that runs every minute.
 const SEND_LIMIT: Duration = Duration::from_secs(8);
 const CONNECT_LIMIT: Duration = Duration::from_secs(4);
@@ -53,8 +50,7 @@ pub struct Delivery {
     telegram: Option<Telegram>,
     is_off: bool,
     admin_chat: Option<TelegramId>,
-    texts_folder: Option<PathBuf>,
-    default_language: Option<String>,
+    texts: TextsSection,
     settings: DeliverySettings,
 }
 
@@ -71,27 +67,16 @@ impl DeliveryOptions {
                 SettingError::new("texts.folder", folder.display(), problem, "name a folder with .ftl files")
             })?;
         }
-        let quiet_hours =
-            config.texts.quiet_hours.as_ref().map(|hours| QuietHours { from: hours.from, until: hours.until });
-        let mut time_names: Vec<String> = kinds().flat_map(time_params).map(str::to_owned).collect();
-        time_names.sort();
-        time_names.dedup();
-        let zone = config.texts.default_time_zone.clone();
         Ok(Delivery {
             telegram,
             is_off: self.no_deliver,
             admin_chat: config.telegram.admin_chat.map(TelegramId),
-            texts_folder: config.texts.folder.clone(),
-            default_language: config.texts.default_language.clone(),
+            texts: config.texts.clone(),
             settings: DeliverySettings {
                 bot: "telegram".to_owned(),
                 rate_per_second: config.telegram.rate_per_second.unwrap_or(DEFAULT_RATE),
                 send_limit: SEND_LIMIT,
-                claim: ClaimSettings {
-                    default_time_zone: zone.unwrap_or_else(|| DEFAULT_TIME_ZONE.to_owned()),
-                    quiet_hours,
-                    time_params: time_names,
-                },
+                claim: claim_settings(&config.texts),
             },
         })
     }
@@ -147,8 +132,8 @@ impl Delivery {
             report.warnings.push(format!("{waiting} notices wait: there is no bot token (telegram.token_file)"));
             return Ok(());
         };
-        let texts = match Texts::load(self.texts_folder.as_deref(), self.default_language.as_deref()) {
-            Ok(texts) => Rendering(texts),
+        let texts = match NoticeTexts::load(&self.texts) {
+            Ok(texts) => texts,
             Err(error) => {
                 report.warnings.push(format!("{} notices wait: {error}", report.notices.waiting));
                 return Ok(());
@@ -183,24 +168,4 @@ fn add(summary: &DeliverySummary, report: &mut Report) {
             report.warnings.push(format!("{count} {what}"));
         }
     }
-}
-
-struct Rendering(Texts);
-
-impl delivery::Texts for Rendering {
-    fn render(&self, notice: &ClaimedNotice, now: Timestamp) -> Result<(String, Option<Button>), String> {
-        let local = |name: &str| wall_time(notice.local_times.get(name)?.as_str()?);
-        let local_now = local("now").ok_or("the receiver's local time is not known")?;
-        let moment = Moment { at: now, local: local_now };
-        let params =
-            Params::from_json(&notice.kind, &notice.params, moment, local).map_err(|error| error.to_string())?;
-        let language = notice.language.as_deref();
-        let text = self.0.render(&notice.kind, language, &params).map_err(|error| error.to_string())?;
-        Ok((text.html, text.button))
-    }
-}
-
-fn wall_time(text: &str) -> Option<PrimitiveDateTime> {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
-    PrimitiveDateTime::parse(text, &format).ok()
 }

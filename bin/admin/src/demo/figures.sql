@@ -30,6 +30,7 @@ FROM (
     UNION ALL SELECT 11, 'paid periods', count(*), false FROM payments
     UNION ALL SELECT 12, 'receipts', count(*), false FROM notices n WHERE n.kind = 'renewed'
     UNION ALL SELECT 13, 'warnings of a short balance', count(*), false FROM notices n WHERE n.kind = 'balance_short'
-    UNION ALL SELECT 14, 'audit rows', count(*), false FROM audit_log
+    UNION ALL SELECT 14, 'announced charges', count(*), false FROM notices n WHERE n.kind = 'charge_ahead'
+    UNION ALL SELECT 15, 'audit rows', count(*), false FROM audit_log
 ) f
 ORDER BY f.place

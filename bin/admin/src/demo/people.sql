@@ -69,8 +69,10 @@ sold AS (
             WHEN 'over, not ended yet' THEN now() - make_interval(mins => 120 + pg_temp.roll('end', d.id, 500)::integer)
             WHEN 'ended just now' THEN now() - make_interval(mins => 2 + pg_temp.roll('end', d.id, 28)::integer)
             WHEN 'ended long ago' THEN now() - make_interval(hours => 48 + pg_temp.roll('end', d.id, 4000)::integer)
-            -- Nobody's end lies where a few seconds decide: at the window of 6 h, at the final notice an hour before.
-            WHEN 'mid-period' THEN now() + make_interval(mins => 420 + pg_temp.roll('end', d.id, 28000)::integer)
+            -- Nobody's end lies where a few seconds decide: at the window of 6 h, at the final notice an hour before, at
+            -- the announcement of a charge a day before.
+            WHEN 'mid-period' THEN now() + make_interval(mins => 420 + pg_temp.roll('end', d.id, 28000)::integer
+                + CASE WHEN pg_temp.roll('end', d.id, 28000) >= 1000 THEN 60 ELSE 0 END)
             WHEN 'does not renew' THEN now() + make_interval(mins => 420 + pg_temp.roll('end', d.id, 28000)::integer)
             ELSE now() + make_interval(secs => CASE WHEN pg_temp.roll('soon', d.id, 6) = 0
                 THEN 600 + pg_temp.roll('end', d.id, 2400) ELSE 4500 + pg_temp.roll('end', d.id, 16200) END)

@@ -97,6 +97,7 @@ fn settings(session: &Session) -> std::io::Result<NamedTempFile> {
     let mut file = NamedTempFile::with_prefix("perennial-demo-")?;
     // Debug of a text that the schema's rule lets through is TOML, too.
     writeln!(file, "owner_prefix = {:?}", session.config.owner_prefix)?;
+    writeln!(file, "[renew]\ncharge_notice = \"1d\"")?;
     if let Some(ca_file) = &session.config.database.ca_file {
         writeln!(file, "[database]\nca_file = {ca_file:?}")?;
     }

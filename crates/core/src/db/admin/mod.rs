@@ -2,6 +2,7 @@
 
 mod calls;
 mod history;
+mod notices;
 mod parking;
 mod price_list;
 mod terms;
@@ -11,6 +12,7 @@ pub use history::{
     AuditEntry, Customer, HistoricCredential, HistoricNotice, HistoricPayment, HistoricSubscription, HistoricTransfer,
     History, Removal,
 };
+pub use notices::NoticeEntry;
 pub use parking::{ParkedEntry, SubscriptionOwner};
 pub use price_list::{PeriodUnit, Tariff};
 pub use terms::{AgreedPrice, CustomerTerms, Discount};
