@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use perennial_boot::{BaseOptions, Config, Connection, Origin, Output, judge_installation, judge_schema, start_logs};
+use perennial_boot::{
+    BaseOptions, Config, Connection, Origin, Output, forbid_core_dumps, judge_installation, judge_schema, start_logs,
+};
 use perennial_core::db::{Actor, Database, DatabaseOptions};
 use perennial_core::ids::RunId;
 use perennial_core::time::{Clock, DatabaseClock, Deadline};
@@ -41,7 +43,11 @@ impl Session {
     /// Exit code 78: the settings cannot be used.
     pub fn start(options: BaseOptions) -> Result<Self, Failure> {
         let run_id = RunId::new();
+        let undumpable = forbid_core_dumps();
         start_logs(Origin { program: ACTOR, run_id }, &options, options.log_format.unwrap_or_default());
+        if let Err(error) = undumpable {
+            log::warn!(error:% = error; "core dumps could not be forbidden: they would hold the database's password");
+        }
         let (config, _) = Config::load(options.config.as_deref())?;
         let connection = Connection::new(&options, &config)?;
         Ok(Self { config, connection, output: options.output.unwrap_or_default(), run_id, options })

@@ -252,6 +252,37 @@ fn the_zone_of_the_host_changes_nothing_and_texts_have_the_receivers() {
     });
 }
 
+#[test]
+fn trials_end_whether_or_not_the_messenger_works() {
+    let states = |fault: Option<Fault>| {
+        let left = std::sync::Mutex::new(Vec::new());
+        db_test(async |db| {
+            let client = db.client().await;
+            for (user, began) in [(1, 7), (2, 61), (3, 73), (4, 80)] {
+                trial(&client, user, HOUR * began).await;
+            }
+            let server = FakeTelegram::start_with(Limits::NONE).unwrap();
+            if let Some(fault) = fault.clone() {
+                server.fail_all(fault);
+            }
+            let (code, summary) = run(delivering(&db, &server, &[]));
+            assert_eq!((code, &summary["counts"]["ended"], &summary["counts"]["left"]), (0, &json!(2), &json!(0)));
+            let state = "SELECT concat_ws(' ', s.telegram_id, s.status, c.closed_at IS NOT NULL, n.kind)
+                         FROM subscriptions s JOIN credentials c ON c.id = s.credential_id
+                         JOIN notices n ON n.subscription_id = s.id ORDER BY s.telegram_id";
+            *left.lock().unwrap() = column(&client, state).await;
+            let waiting = if fault.is_some() { "4" } else { "0" };
+            assert_eq!(column(&client, "SELECT count(*)::text FROM notices WHERE status = 'pending'").await, [waiting]);
+        });
+        left.into_inner().unwrap()
+    };
+    let well = states(None);
+    assert_eq!(well[2..], ["3 expiring t trial_over", "4 expiring t trial_over"]);
+    for fault in [Fault::Page(503), Fault::UNAUTHORISED, Fault::throttle(3_600)] {
+        assert_eq!(states(Some(fault.clone())), well, "{fault:?}");
+    }
+}
+
 /// Notices that need no subscription, to two chats each number.
 const ENDINGS: &str = "INSERT INTO notices (telegram_id, kind, dedupe_key, params)
     SELECT 1 + i / 2, 'trial_over', 'key:' || i, '{\"tariff\": \"basic_1m\", \"ended\": 1773154800000000}'
@@ -273,6 +304,29 @@ fn two_programs_at_once_keep_the_limits_of_the_server() {
         assert_eq!((server.messages().len(), server.throttled()), (150, 0));
         assert_eq!(column(&client, "SELECT DISTINCT status FROM notices").await, ["sent"]);
     });
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_running_pass_leaves_no_core_dump_with_the_token_in_it() {
+    // A database that takes the call and says nothing: the pass runs until it is stopped.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = mute.local_addr().unwrap().port();
+    let mut command = notify_trials();
+    command
+        .env("DATABASE_URL", format!("postgres://nobody@127.0.0.1:{port}/nowhere?sslmode=disable"))
+        .env("PERENNIAL_CONFIG", "/dev/null")
+        .env("PERENNIAL_TELEGRAM_TOKEN", TOKEN)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut pass = command.spawn().unwrap();
+    let called = mute.accept().unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", pass.id())).unwrap();
+    pass.kill().unwrap();
+    pass.wait().unwrap();
+    drop(called);
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{core}");
 }
 
 #[test]

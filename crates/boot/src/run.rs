@@ -27,6 +27,7 @@ use crate::ping::Ping;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::report::Report;
+use crate::secrecy;
 use crate::setting::SettingError;
 use crate::signals::Signals;
 use crate::startup;
@@ -48,6 +49,7 @@ pub fn run<S: Debug>(
     settings: impl FnOnce(&Config) -> Result<S, SettingError>,
     body: impl AsyncFnOnce(Context<S>) -> anyhow::Result<Report>,
 ) -> ExitCode {
+    let undumpable = secrecy::forbid_core_dumps();
     let mut run = Run {
         pass,
         run_id: RunId::new(),
@@ -63,6 +65,9 @@ pub fn run<S: Debug>(
         Err(_) => options.base.log_format.unwrap_or_default(),
     };
     logs::start(Origin { program: pass, run_id: run.run_id }, &options.base, log_format);
+    if let Err(error) = undumpable {
+        log::warn!(error:% = error; "core dumps could not be forbidden: they would hold the secrets of the settings");
+    }
     let (in_force, settings) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return refuse(&run, Exit::Configuration, error.to_string()).into(),
