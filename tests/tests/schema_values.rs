@@ -185,3 +185,16 @@ fn a_notice_is_written_once_and_is_leased_exactly_while_it_is_sent() {
         }
     });
 }
+
+#[test]
+fn every_moment_is_stored_with_its_zone_and_no_amount_is_a_float() {
+    db_test(async |db| {
+        let client = db.client().await;
+        let unsafe_types = "SELECT count(*) FROM information_schema.columns WHERE table_schema = 'public' \
+            AND data_type IN ('timestamp without time zone', 'time without time zone', 'date', 'real', 'double precision')";
+        assert_eq!(number(&client, unsafe_types).await, 0);
+        let moments = "SELECT count(*) FROM information_schema.columns WHERE table_schema = 'public' \
+            AND data_type = 'timestamp with time zone'";
+        assert!(number(&client, moments).await > 30);
+    });
+}

@@ -13,7 +13,7 @@ use notify_trials::{Reminded, Settings, Summary};
 use perennial_core::db::{Actor, DatabaseOptions};
 use perennial_core::ending::{Brake, EndSettings, Ended};
 use perennial_core::ids::{RunId, SubscriptionId};
-use perennial_core::time::{Timestamp, micros};
+use perennial_core::time::{Deadline, Timestamp, micros};
 use perennial_testkit::builders::{Subscription, User};
 use perennial_testkit::db_test;
 
@@ -41,6 +41,10 @@ const PASS: Pass = Pass { brake: NO_BRAKE, dry_run: false, batch_rows: 200 };
 impl Pass {
     /// Runs it; answers its summary and what it told its observers.
     async fn run(self, outbox: &Outbox) -> (Summary, Vec<String>) {
+        self.run_until(&budget(), outbox).await
+    }
+
+    async fn run_until(self, deadline: &Deadline, outbox: &Outbox) -> (Summary, Vec<String>) {
         let actor = Actor { name: "notify-trials", run_id: RunId::new() };
         let options = DatabaseOptions { dry_run: self.dry_run, ..DatabaseOptions::of(actor) };
         let db = outbox.db.database(options, outbox.clock.clone(), budget());
@@ -62,7 +66,7 @@ impl Pass {
             end: Some(end),
         };
         let mut summary = Summary::default();
-        notify_trials::run(&db, &budget(), &settings, &mut summary).await.unwrap();
+        notify_trials::run(&db, deadline, &settings, &mut summary).await.unwrap();
         let mut told = told.into_inner();
         told.sort();
         (summary, told)
@@ -279,6 +283,21 @@ fn a_dry_run_tells_what_would_be_done_and_does_nothing() {
         let rows = "SELECT count(*) FROM (SELECT id FROM notices UNION ALL SELECT id FROM audit_log) r";
         assert_eq!(outbox.number(rows).await, 0);
         assert_eq!(run(&outbox).await.1, ["1 60h", "2 ended"]);
+    });
+}
+
+#[test]
+fn a_budget_that_is_over_leaves_reminders_and_endings_and_says_how_many() {
+    db_test(async |db| {
+        let outbox = Outbox::new(db).await;
+        for (user, began) in [(1, 7), (2, 61), (3, 73)] {
+            trial(&outbox, user, HOUR * began, HOUR * 72).await;
+        }
+        let (summary, told) = PASS.run_until(&Deadline::after(Duration::ZERO), &outbox).await;
+        assert!(summary.cut_short && summary.left >= 3, "{summary:?}");
+        assert_eq!((told, summary.notices_written), (Vec::<String>::new(), 0));
+        let (summary, told) = run(&outbox).await;
+        assert_eq!((told, summary.left), (vec!["1 6h".to_owned(), "2 60h".to_owned(), "3 ended".to_owned()], 0));
     });
 }
 
