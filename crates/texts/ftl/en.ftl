@@ -12,7 +12,7 @@
 # $tariff, $amount, $balance (after the charge), $until. Every time has $until_left (how long until then) and
 # $until_is (past, ahead), every amount $amount_is (zero, positive, negative) to choose a variant by.
 renewed =
-    <b>Your subscription is renewed</b>
+    <b>Your subscription has been renewed</b>
 
     Plan: { $tariff }
     Charged: { $amount }
@@ -32,7 +32,7 @@ balance_short =
 
     { $deadline_is ->
         [past] The subscription ended on { $deadline }. Top up right now: for a few minutes it can still be renewed.
-       *[ahead] Top up by { $deadline } ({ $deadline_left } left), and it is renewed by itself.
+       *[ahead] Top up by { $deadline } ({ $deadline_left } left), and it will renew automatically.
     }
 
 # $tariff, $amount, $balance, $missing (zero when the balance is enough), $charge_at, $deadline (the end, until which it
@@ -51,7 +51,7 @@ charge_ahead =
 trial_reminder =
     <b>Your trial: { $ends_left } left</b>
 
-    It ends on { $ends }. Buy a subscription before then, and you stay connected.
+    It ends on { $ends }. Buy a subscription before then, and you will stay connected.
 
 # $tariff, $ended
 trial_over =

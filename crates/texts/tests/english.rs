@@ -19,7 +19,7 @@ fn text(kind: &str, params: &perennial_texts::Params) -> String {
 #[test]
 fn a_receipt() {
     assert_snapshot!(text("renewed", &renewed()), @r"
-    <b>Your subscription is renewed</b>
+    <b>Your subscription has been renewed</b>
 
     Plan: basic_30
     Charged: 199~₽
@@ -74,7 +74,7 @@ fn a_short_balance_first() {
     Balance: 50.01~₽
     Missing: <b>148.99~₽</b>
 
-    Top up by 25 November, 00:30 (6 hours left), and it is renewed by itself.
+    Top up by 25 November, 00:30 (6 hours left), and it will renew automatically.
     ");
 }
 
@@ -87,7 +87,7 @@ fn a_short_balance_for_the_last_time() {
     Balance: 50.01~₽
     Missing: <b>148.99~₽</b>
 
-    Top up by 24 November, 19:11 (41 minutes left), and it is renewed by itself.
+    Top up by 24 November, 19:11 (41 minutes left), and it will renew automatically.
     ");
 }
 
@@ -131,14 +131,14 @@ fn a_trial_is_reminded_by_the_time_that_is_left() {
     assert_snapshot!(text("trial_reminder", &trial_reminder("60h", Duration::hours(12))), @r"
     <b>Your trial: 12 hours left</b>
 
-    It ends on 25 November, 06:30. Buy a subscription before then, and you stay connected.
+    It ends on 25 November, 06:30. Buy a subscription before then, and you will stay connected.
     ");
     // Sent late, and of a trial whose stages have other names: the text does not know the stage.
     let late = trial_reminder("anything", Duration::minutes(135));
     assert_snapshot!(text("trial_reminder", &late), @r"
     <b>Your trial: 2 hours 15 minutes left</b>
 
-    It ends on 24 November, 20:45. Buy a subscription before then, and you stay connected.
+    It ends on 24 November, 20:45. Buy a subscription before then, and you will stay connected.
     ");
 }
 
