@@ -14,6 +14,8 @@ export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/perennial/tools/bin:$(PATH
 # Arguments for the program behind a target: make test TESTARGS=a_name_of_a_test
 TESTARGS ?=
 BENCHARGS ?=
+SOAKARGS ?=
+SOAKSECONDS ?= 3600
 DEMOARGS ?=
 
 # Looked for when the tests are about to run, not by every make.
@@ -22,7 +24,7 @@ RUN_TESTS = $(if $(NEXTEST),nextest run,test)
 # The documentation's examples are tests, too; nextest leaves them out.
 RUN_EXAMPLES = $(if $(NEXTEST),$(CARGO) test $(LOCKED) --workspace --doc --quiet)
 
-.PHONY: help demo test bench lint clean build-tools server peers
+.PHONY: help demo test bench soak lint clean build-tools server peers
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | while IFS=$$'\t' read -r name text; do \
@@ -36,6 +38,7 @@ demo: build-tools server ## Build and run the demo on a throw-away server (DEMOA
 
 test: build-tools server peers ## Build and run all tests on a throw-away server (TESTARGS=...)
 	@echo '== building the tests'
+	$(CARGO) build $(LOCKED) --workspace --bins --features perennial-core/crash-points
 	$(CARGO) $(RUN_TESTS) $(LOCKED) --workspace --no-run
 	@echo '== running the tests'
 	$(TARGET_DIR)/debug/with-postgres $(CARGO) $(RUN_TESTS) $(LOCKED) --workspace $(TESTARGS)
@@ -44,9 +47,17 @@ test: build-tools server peers ## Build and run all tests on a throw-away server
 bench: build-tools server ## Run the benchmarks on a throw-away server that flushes to disk (BENCHARGS=...)
 	@echo '== building (release profile)'
 	$(CARGO) build $(LOCKED) --release --workspace --bins
+	@! grep -l tx.before_commit $(foreach pass,renew notify-trials expire-fast reconcile-xray,$(TARGET_DIR)/release/$(pass)) \
+		|| { echo 'a release build holds points at which tests have it die' >&2; exit 1; }
 	$(CARGO) bench $(LOCKED) -p perennial-tests --no-run
 	@echo '== running the benchmarks'
 	$(TARGET_DIR)/release/with-postgres --durable $(CARGO) bench $(LOCKED) -p perennial-tests $(BENCHARGS)
+
+soak: build-tools server peers ## Kill passes at every point and at random for an hour (SOAKSECONDS=... SOAKARGS=...)
+	$(CARGO) build $(LOCKED) --workspace --bins --features perennial-core/crash-points
+	PERENNIAL_SOAK=1 PERENNIAL_SOAK_SECONDS=$(SOAKSECONDS) $(TARGET_DIR)/debug/with-postgres \
+		$(CARGO) $(RUN_TESTS) $(LOCKED) -p perennial-tests --test crash_points --test random_kills \
+		$(if $(NEXTEST),--no-fail-fast --no-capture,--no-fail-fast) $(SOAKARGS) $(if $(NEXTEST),,-- --nocapture)
 
 lint: ## Check format, lints, licences, shell scripts
 	@scripts/install-tools.sh lint
@@ -73,3 +84,4 @@ server:
 peers:
 	@scripts/install-xray.sh || echo '== no real Xray here: its tests are SKIPPED' >&2
 	@scripts/install-telegram-emulator.sh || echo '== no Telegram emulator here: its tests are SKIPPED' >&2
+	@scripts/install-pgbouncer.sh || echo '== no PgBouncer here: its tests are SKIPPED' >&2

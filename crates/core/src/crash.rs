@@ -1,12 +1,12 @@
 //! Named points at which a test has the process die or stop: the crash points of the design.
 //!
-//! They exist only with the feature `crash-points`, which tests turn on and nothing else does; without it not even their
-//! names are in the program. `PERENNIAL_CRASH_AT=renew.before_commit#2` kills the process the second time it comes by
+//! They exist only with the feature `crash-points`, which tests turn on and nothing else does, and never in a release
+//! build: there not even their names are in the program. `PERENNIAL_CRASH_AT=renew.before_commit#2` kills the process the second time it comes by
 //! that point, as `kill -9` does; `PERENNIAL_STOP_AT` suspends it there, as a machine that is frozen does, until it is sent
 //! SIGCONT. `PERENNIAL_TRACE_POINTS` names a file that every point passed is written to.
 
 /// A named point: `crash_point!("renew.before_commit")`.
-#[cfg(feature = "crash-points")]
+#[cfg(all(feature = "crash-points", debug_assertions))]
 #[macro_export]
 macro_rules! crash_point {
     ($name:literal) => {
@@ -15,16 +15,16 @@ macro_rules! crash_point {
 }
 
 /// A named point, which this program has none of.
-#[cfg(not(feature = "crash-points"))]
+#[cfg(not(all(feature = "crash-points", debug_assertions)))]
 #[macro_export]
 macro_rules! crash_point {
     ($name:literal) => {};
 }
 
-#[cfg(feature = "crash-points")]
+#[cfg(all(feature = "crash-points", debug_assertions))]
 pub use armed::reached;
 
-#[cfg(feature = "crash-points")]
+#[cfg(all(feature = "crash-points", debug_assertions))]
 mod armed {
     use std::io::Write;
     use std::sync::OnceLock;

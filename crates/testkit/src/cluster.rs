@@ -6,6 +6,7 @@
 
 mod binaries;
 mod folder;
+mod pooler;
 mod ready;
 mod spawn;
 
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 pub use binaries::{WAYS_TO_GET_ONE, find_bin_dir};
+pub use pooler::{Pooler, find_pgbouncer};
 
 use folder::Folder;
 use spawn::{Identity, Keeper};

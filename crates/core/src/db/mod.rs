@@ -52,6 +52,7 @@ pub use trials::{DueReminder, ReminderKey};
 pub use tx::Tx;
 pub(crate) use tx::column;
 
+use crate::crash_point;
 use crate::ids::RunId;
 use crate::time::{Clock, Deadline, Timestamp};
 
@@ -208,7 +209,9 @@ impl Database {
             let value = body(&tx).await?;
             tx.must_be_sound(name)?;
             committing.set(!self.options.dry_run);
+            crash_point!("tx.before_commit");
             tx.end(if self.options.dry_run { "ROLLBACK" } else { "COMMIT" }).await?;
+            crash_point!("tx.after_commit");
             Ok(value)
         })
         .await

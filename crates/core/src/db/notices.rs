@@ -56,7 +56,8 @@ ORDER BY p.subscription
 LIMIT $3";
 
 const COUNT_WAITING: &str = "-- count_waiting_notices
-SELECT count(*) AS waiting FROM notices n WHERE n.status = 'pending'";
+SELECT (SELECT count(*) FROM notices n WHERE n.status = 'pending')
+    + (SELECT count(*) FROM notices n WHERE n.status = 'sending' AND n.lease_until <= $1) AS waiting";
 
 impl Tx<'_> {
     /// Writes notices; those whose key was already written are left as they are. Answers how many are new.
@@ -119,12 +120,12 @@ impl Tx<'_> {
         Ok((count, parked.collect::<Result<_, DbError>>()?))
     }
 
-    /// How many notices wait to be sent.
+    /// How many notices wait to be sent; also those whose sender vanished.
     ///
     /// # Errors
     /// The database's.
     pub async fn count_waiting_notices(&self) -> Result<i64, DbError> {
-        let row = self.query_opt(COUNT_WAITING, &[]).await?;
+        let row = self.query_opt(COUNT_WAITING, &[(/* now */ &self.now(), Type::TIMESTAMPTZ)]).await?;
         row.map_or(Ok(0), |row| column(&row, "waiting"))
     }
 }
