@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::subscriptions::{columns, renewal_key};
+use super::renewals::{columns, renewal_key};
 use super::tx::column;
 use super::{DbError, RenewalKey, Tx};
 use crate::ids::{SubscriptionId, TelegramId};

@@ -7,6 +7,7 @@
 pub mod admin;
 mod announcements;
 mod audit;
+mod charging;
 mod endings;
 mod error;
 mod installation;
@@ -16,8 +17,8 @@ mod outbox;
 mod parked;
 mod reconcile;
 mod removals;
+mod renewals;
 mod runs;
-mod subscriptions;
 mod trials;
 mod tx;
 
@@ -33,6 +34,7 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
 pub use announcements::{AnnouncementBounds, DueAnnouncement};
 pub use audit::NewAudit;
+pub use charging::{Extension, NewPayment, PaidPeriod, ReadBack, ShortTry};
 pub use endings::{DueToEnd, EndKey, Ending};
 pub use error::DbError;
 pub use installation::Installation;
@@ -44,10 +46,8 @@ pub use outbox::{
 pub use parked::{FailedTry, Parking, Verdict};
 pub use reconcile::{CredentialState, EmailKey, NodeMemory, Orphan, UuidOwner};
 pub use removals::{Closing, ClosingKey, Expired};
+pub use renewals::{DueForRenewal, RenewalBounds, RenewalDue, RenewalKey};
 pub use runs::RunStart;
-pub use subscriptions::{
-    DueForRenewal, Extension, NewPayment, PaidPeriod, ReadBack, RenewalBounds, RenewalDue, RenewalKey, ShortTry,
-};
 pub use trials::{DueReminder, ReminderKey};
 pub use tx::Tx;
 pub(crate) use tx::column;
