@@ -50,6 +50,9 @@ fn a_coming_charge_is_told_once_with_amount_balance_and_what_is_missing() {
             assert_eq!(world.notices(id).await, [format!("charge_ahead:{id}:{end}")]);
             assert_eq!(world.audit(id).await, ["charge_announced"]);
         }
+        // No later pass reads past them again.
+        let told_for = "SELECT count(*) FROM subscriptions WHERE charge_told_for = expires_at";
+        assert_eq!(world.number(told_for).await, 2);
         for _ in 0..3 {
             world.advance(HOUR).await;
             assert_eq!(announce(&world).await.summary.notices_written, 0);

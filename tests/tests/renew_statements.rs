@@ -7,10 +7,9 @@ mod support;
 use std::collections::BTreeSet;
 
 use perennial_testkit::{db_test, db_test_unchecked};
-use serde_json::Value;
 use support::World;
+use support::plans::{is_seq_scan, nodes, plan};
 use support::statements::{self, Statement};
-use tokio_postgres::Client;
 
 #[test]
 fn every_statement_fits_the_migrated_schema_with_the_types_it_is_sent_with() {
@@ -44,24 +43,6 @@ fn every_list_is_a_keyset_of_limited_length_with_static_text() {
             assert!(!sql.contains("FOR "), "a list locks nothing: {name}");
         }
     }
-}
-
-/// A node of a plan with all nodes below it.
-fn nodes(plan: &Value) -> Vec<&Value> {
-    let below = plan["Plans"].as_array().into_iter().flatten();
-    std::iter::once(plan).chain(below.flat_map(nodes)).collect()
-}
-
-/// A scan of a whole table that is not one of the small ones.
-fn is_seq_scan(node: &Value, small: &[&str]) -> bool {
-    node["Node Type"] == "Seq Scan" && !small.contains(&node["Relation Name"].as_str().unwrap_or_default())
-}
-
-async fn plan(client: &Client, statement: &Statement) -> Value {
-    client.batch_execute(&statement.prepare()).await.unwrap();
-    let row = client.query_typed_one(&statement.explain(), &[]).await.unwrap();
-    let mut plan: Value = row.get(0);
-    plan[0]["Plan"].take()
 }
 
 /// A large book, written without triggers: 210 000 rows over two months, each with a payment, one in fifty parked.

@@ -112,6 +112,8 @@ pub enum Command {
     /// The texts of notices
     #[command(subcommand)]
     Texts(TextsCommand),
+    /// Show how the service is doing, on one screen
+    Status(Status),
     /// Check the books
     Verify(Verify),
     /// Tell all that happened to a user
@@ -151,6 +153,7 @@ impl Command {
             Self::Notices(NoticesCommand::Retry(_)) => "notices retry",
             Self::Notices(NoticesCommand::Drop(_)) => "notices drop",
             Self::Texts(TextsCommand::Check(_)) => "texts check",
+            Self::Status(_) => "status",
             Self::Verify(_) => "verify",
             Self::Explain(_) => "explain",
             Self::Installation(InstallationCommand::Show) => "installation show",
@@ -292,6 +295,10 @@ pub struct Parked {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
 }
+
+/// `status`
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Status {}
 
 /// `verify`
 #[derive(Debug, Clone, Args)]

@@ -21,6 +21,7 @@ pub mod output;
 pub mod parking;
 pub mod price_list;
 pub mod session;
+pub mod status;
 pub mod terms;
 pub mod texts;
 pub mod verify;
@@ -90,6 +91,7 @@ async fn obey(session: &Session, command: Command) -> Result<Answer, Failure> {
         Command::Notices(NoticesCommand::Retry(retry)) => notices::retry(session, retry).await,
         Command::Notices(NoticesCommand::Drop(drop)) => notices::drop_some(session, drop).await,
         Command::Texts(TextsCommand::Check(check)) => texts::run(&session.options, check),
+        Command::Status(status) => status::run(session, status).await,
         Command::Verify(verify) => verify::run(session, verify).await,
         Command::Explain(explain) => explain::run(session, explain).await,
         Command::Installation(InstallationCommand::Show) => installation::show(session).await,

@@ -38,7 +38,7 @@ pub async fn list(session: &Session, call: NoticesList) -> Result<Answer, Failur
     if entries.is_empty() {
         return Ok(Answer::new(format!("no notice is {state}\n"), json));
     }
-    let head = ["id", "user", "kind", "tries", "written", "moved", "reason"].map(str::to_owned).to_vec();
+    let head = ["id", "user", "kind", "tries", "written", "when", "reason"].map(str::to_owned).to_vec();
     let rows: Vec<Vec<String>> = std::iter::once(head).chain(entries.iter().map(row)).collect();
     let mut text = table(&rows, &[0, 1, 3]);
     if let Some(next) = next {
@@ -71,8 +71,7 @@ pub async fn retry(session: &Session, call: NoticesRetry) -> Result<Answer, Fail
 /// The database's. What is neither is named, with exit code 3.
 pub async fn drop_some(session: &Session, call: NoticesDrop) -> Result<Answer, Failure> {
     let db = session.writer().await?;
-    let reason = format!("dropped by hand: {}", call.reason);
-    let act = async |tx: &Tx<'_>, ids: &[i64]| tx.drop_notices(ids, &reason).await;
+    let act = async |tx: &Tx<'_>, ids: &[i64]| tx.drop_notices(ids, &call.reason).await;
     let change = Change { db: &db, action: "notice_dropped", status: "dropped", reason: Some(&call.reason) };
     let (mut changed, mut left) = (0, Vec::new());
     if !call.ids.is_empty() {
@@ -162,13 +161,7 @@ impl Change<'_> {
             action: self.action,
             telegram_id: Some(was.telegram_id),
             subscription_id: was.subscription_id,
-            before: Some(json!({
-                "notice_id": was.id,
-                "kind": was.kind,
-                "status": was.status,
-                "attempts": was.attempts,
-                "error": was.reason,
-            })),
+            before: Some(json!({ "status": was.status, "attempts": was.attempts, "error": was.reason })),
             after: Some(json!({ "notice_id": was.id, "kind": was.kind, "status": self.status })),
             reason: self.reason.map(str::to_owned),
         }
@@ -192,7 +185,7 @@ fn answer(changed: u64, left: &[Left], what: &str, rule: &str) -> Answer {
 }
 
 fn row(entry: &NoticeEntry) -> Vec<String> {
-    let moved = match entry.status.as_str() {
+    let when = match entry.status.as_str() {
         "pending" => format!("due {}", moment(entry.not_before)),
         _ => entry.sent_at.map_or_else(String::new, |at| format!("sent {}", moment(at))),
     };
@@ -202,7 +195,7 @@ fn row(entry: &NoticeEntry) -> Vec<String> {
         entry.kind.clone(),
         entry.attempts.to_string(),
         moment(entry.created_at),
-        moved,
+        when,
         entry.reason.as_deref().map(mask_uuids).unwrap_or_default(),
     ]
 }

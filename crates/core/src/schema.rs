@@ -30,6 +30,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     5 "passes",
     6 "bot_functions",
     7 "notices",
+    8 "status",
 ];
 
 /// The schema this program was built for.

@@ -6,6 +6,7 @@ pub mod books;
 pub mod holder;
 pub mod link;
 pub mod mixed;
+pub mod plans;
 pub mod random;
 pub mod sabotage;
 pub mod sim;

@@ -1,7 +1,8 @@
 //! The repository's statements, read from its source: a list beside them could forget one.
 //!
 //! A statement is a `const NAME: &str = "-- name …"`; the types of its parameters stand where it is sent:
-//! `query(NAME, &[(…, Type::INT8), …])`. Where they cannot be seen, the server has to find them out.
+//! `query(NAME, &[(…, Type::INT8), …])`, in the same file or, imported by name, in
+//! the module whose `statements.rs` it is. Where they cannot be seen, the server has to find them out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,7 @@ fn in_brackets(list: &[String]) -> String {
 pub fn all() -> Vec<Statement> {
     let mut files = Vec::new();
     collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/core/src"), &mut files);
-    files.iter().flat_map(|file| of_file(&fs::read_to_string(file).unwrap())).collect()
+    files.iter().flat_map(|file| of_file(&fs::read_to_string(file).unwrap(), &sender(file))).collect()
 }
 
 /// The one with this name.
@@ -58,13 +59,25 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     files.sort();
 }
 
-fn of_file(source: &str) -> Vec<Statement> {
+/// The module that sends what stands in its `statements.rs`; of other files nothing.
+fn sender(file: &Path) -> String {
+    if !file.ends_with("statements.rs") {
+        return String::new();
+    }
+    fs::read_to_string(file.parent().unwrap().with_extension("rs")).unwrap()
+}
+
+fn of_file(source: &str, sender: &str) -> Vec<Statement> {
     let mut found = Vec::new();
     for (at, _) in source.match_indices(": &str = \"-- ") {
         let constant = source[..at].rsplit("const ").next().unwrap();
         let sql = literal(&source[at + ": &str = \"".len()..]);
         let name = sql.lines().next().unwrap().trim_start_matches("-- ").to_owned();
-        found.push(Statement { name, sql, types: sent_types(source, constant) });
+        found.push(Statement {
+            name,
+            sql,
+            types: sent_types(source, constant).or_else(|| sent_types(sender, constant)),
+        });
     }
     found
 }
@@ -91,7 +104,7 @@ fn literal(source: &str) -> String {
 fn sent_types(source: &str, constant: &str) -> Option<Vec<String>> {
     let call = format!("{constant},");
     let parameters = source.match_indices(&call).find_map(|(at, _)| {
-        let begins_a_word = source[..at].ends_with(|before: char| !before.is_alphanumeric() && before != '_');
+        let begins_a_word = source[..at].ends_with(|before: char| !before.is_alphanumeric() && !"_:".contains(before));
         let rest = source[at + call.len()..].trim_start().strip_prefix('&').filter(|_| begins_a_word)?;
         rest.strip_prefix('[').or_else(|| {
             let variable = &rest[..rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_')?];

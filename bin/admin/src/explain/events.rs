@@ -162,7 +162,8 @@ fn notice(row: &HistoricNotice) -> Vec<Event> {
             format!("; waiting to be sent since {}{until}, {} tries{error}", moment(row.not_before), row.attempts)
         }
         "sending" => "; being sent".to_owned(),
-        "dropped" => format!("; dropped, it had become useless{error}"),
+        "dropped" if error.is_empty() => "; dropped, it had become useless".to_owned(),
+        "dropped" => format!("; dropped{error}"),
         _ => format!("; given up after {} tries{error}", row.attempts),
     };
     let written = Event {

@@ -12,15 +12,18 @@ fn server(status: &'static str) -> (SocketAddr, mpsc::Receiver<(String, String)>
     let (seen, requests) = mpsc::channel();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            // The test is over when nobody listens any more.
-            drop(seen.send(answer(stream.unwrap(), status)));
+            let mut stream = stream.unwrap();
+            // Told before it is answered: who has the answer may look. The test is over when nobody listens any more.
+            drop(seen.send(request(&stream)));
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).unwrap();
         }
     });
     (address, requests)
 }
 
-fn answer(mut stream: TcpStream, status: &str) -> (String, String) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
+fn request(stream: &TcpStream) -> (String, String) {
+    let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
     let mut length = 0;
@@ -38,9 +41,6 @@ fn answer(mut stream: TcpStream, status: &str) -> (String, String) {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    stream
-        .write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").as_bytes())
-        .unwrap();
     (line.trim().to_owned(), String::from_utf8(body).unwrap())
 }
 

@@ -5,6 +5,7 @@ mod history;
 mod notices;
 mod parking;
 mod price_list;
+mod status;
 mod terms;
 
 pub use calls::{GivenRight, PaymentId, Refunded, Rotated};
@@ -15,4 +16,8 @@ pub use history::{
 pub use notices::NoticeEntry;
 pub use parking::{ParkedEntry, SubscriptionOwner};
 pub use price_list::{PeriodUnit, Tariff};
+pub use status::{
+    CalendarDay, DueLines, DueWork, EndsOfDay, MoneyOfDay, Moved, NodeState, Outbox, ParkedFor, PassRun, RunsOfDay,
+    Wallets,
+};
 pub use terms::{AgreedPrice, CustomerTerms, Discount};
