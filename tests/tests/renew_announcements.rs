@@ -5,7 +5,9 @@ mod support;
 
 use std::time::Duration;
 
+use perennial_core::db::{AnnouncementBounds, RenewalKey};
 use perennial_core::ids::SubscriptionId;
+use perennial_core::page::Pages;
 use perennial_core::time::{Deadline, Timestamp, micros};
 use perennial_testkit::builders::{Subscription, Tariff, User};
 use perennial_testkit::db_test;
@@ -184,6 +186,43 @@ fn a_row_that_cannot_be_announced_costs_itself_and_is_renewed_all_the_same() {
         assert_eq!(told(&world).await, [1, 3]);
         world.set_clock(END - WINDOW).await;
         assert_eq!(announce(&world).await.renewed(), ids);
+    });
+}
+
+#[test]
+fn a_listed_row_is_told_only_while_it_is_as_it_was_listed() {
+    db_test(async |db| {
+        let world = World::new(db).await;
+        let bounds = AnnouncementBounds { window: WINDOW, ahead: DAY };
+        let start = RenewalKey::after(NOW + WINDOW);
+        let changes = [
+            "auto_renew = false",
+            "expires_at = expires_at + interval '1 microsecond'",
+            "charge_told_for = expires_at",
+            "tariff = 'gone'",
+            "status = 'expiring'",
+            "agreed_price_kopecks = 1",
+        ];
+        for (user, _) in (1..).zip(changes) {
+            world.subscriber(user, 0, END).await;
+        }
+        let pages = Pages::above(start, 100);
+        let page = pages.next().unwrap();
+        let db = world.pass().open();
+        let listed = db.run_tx("list", async |tx| tx.list_announcements_due(&page, bounds).await).await.unwrap();
+        assert_eq!(listed.len(), changes.len());
+        for (user, change) in (1..).zip(changes) {
+            world.execute(&format!("UPDATE subscriptions SET {change} WHERE telegram_id = {user}")).await;
+        }
+        let claim = db.run_tx("claim", async |tx| tx.claim_announcements_due(&listed, bounds).await);
+        let claimed = claim.await.unwrap();
+        let claimed: Vec<_> = claimed.iter().map(|row| (row.telegram_id.0, row.price.0)).collect();
+        assert_eq!(claimed, [(6, 1)], "a new price is told as it is now; all others are no longer what was listed");
+        // Later the row is within the window: then it is charged, not announced.
+        world.set_clock(END - WINDOW).await;
+        let claim = db.run_tx("claim", async |tx| tx.claim_announcements_due(&listed, bounds).await);
+        assert_eq!(claim.await.unwrap(), []);
+        world.execute("UPDATE credentials SET closed_at = now() WHERE telegram_id = 5").await;
     });
 }
 

@@ -189,3 +189,12 @@ fn a_folder_that_cannot_be_read_is_an_error_that_names_it() {
     let error = Texts::load(Some(folder.path()), None).unwrap_err();
     assert!(error.to_string().contains("ru.ftl cannot be read"), "{error}");
 }
+
+#[test]
+fn the_example_of_the_documentation_is_a_good_one() {
+    let document = include_str!("../../../docs/messages.md");
+    let example = document.split("```ftl\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let files = [("ru.ftl", example)];
+    assert!(html(&files, "renewed", "ru", &renewed()).starts_with("<b>Готово!</b> Списали 199"));
+    assert_eq!(perennial_texts::check(&Folder::with(&files).load()), []);
+}
