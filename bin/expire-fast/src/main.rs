@@ -5,19 +5,36 @@ use std::process::ExitCode;
 use expire_fast::Summary;
 use expire_fast::flags::Flags;
 use expire_fast::sessions::Sessions;
-use perennial_boot::{Config, Context, Delivery, ExpireSection, Report, SettingError};
+use perennial_boot::{
+    Config, Context, Delivery, Entry, ExpireSection, Report, SettingError, Shown, or_none, percentage, shown_nodes,
+    span,
+};
 use perennial_core::ending::{Brake, EndSettings, Ended};
 use perennial_core::removal::Node;
 use perennial_xray::XrayNode;
 
 /// What the settings say about this pass.
-#[derive(Debug)]
 struct Settings {
     nodes: Vec<Node<XrayNode>>,
     grace: std::time::Duration,
     brake: Brake,
     on_removed: Vec<String>,
     delivery: Delivery,
+}
+
+impl Shown for Settings {
+    fn shown(&self) -> Vec<Entry> {
+        let Brake { max_ends, max_share_millionths } = &self.brake;
+        let of_pass = [
+            ("nodes", shown_nodes(&self.nodes)),
+            ("grace", span(self.grace)),
+            ("max_ends", or_none(max_ends.as_ref())),
+            ("max_ends_share", percentage(*max_share_millionths)),
+            // Its arguments may hold a secret.
+            ("on_removed", or_none(self.on_removed.first())),
+        ];
+        of_pass.into_iter().chain(self.delivery.shown()).collect()
+    }
 }
 
 fn main() -> ExitCode {

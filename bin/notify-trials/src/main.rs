@@ -6,7 +6,8 @@ use notify_trials::flags::Flags;
 use notify_trials::plan::{Moment, Stage};
 use notify_trials::{Reminded, Settings, Summary};
 use perennial_boot::{
-    Config, Context, Delivery, DeliveryOptions, Notices, Report, SettingError, StageMoment, TrialsSection,
+    Config, Context, Delivery, DeliveryOptions, Entry, Notices, Report, SettingError, Shown, StageMoment,
+    TrialsSection, or_none, percentage, span,
 };
 use perennial_core::ending::{Brake, EndSettings, Ended};
 
@@ -14,11 +15,27 @@ use perennial_core::ending::{Brake, EndSettings, Ended};
 const MAX_TRIES: i32 = 3;
 
 /// What the settings say about this pass.
-#[derive(Debug)]
 struct Trials {
     stages: Vec<Stage>,
     brake: Option<Brake>,
     delivery: Delivery,
+}
+
+impl Shown for Trials {
+    fn shown(&self) -> Vec<Entry> {
+        let stage = |Stage { name, moment }: &Stage| match moment {
+            Moment::AfterStart(after) => format!("{name}: {} after the start", span(*after)),
+            Moment::BeforeEnd(before) => format!("{name}: {} before the end", span(*before)),
+        };
+        let stages: Vec<String> = self.stages.iter().map(stage).collect();
+        let mut shown = vec![("stages", stages.join(", ")), ("no_end", self.brake.is_none().to_string())];
+        if let Some(Brake { max_ends, max_share_millionths }) = &self.brake {
+            shown.push(("max_ends", or_none(max_ends.as_ref())));
+            shown.push(("max_ends_share", percentage(*max_share_millionths)));
+        }
+        shown.extend(self.delivery.shown());
+        shown
+    }
 }
 
 fn main() -> ExitCode {

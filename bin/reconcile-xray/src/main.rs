@@ -1,13 +1,15 @@
 //! `reconcile-xray`: compares every Xray server with the database and repairs the differences. One pass, then exit.
 
 use std::cell::RefCell;
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use perennial_boot::{Config, Context, Missing, ReconcileSection, Report, SettingError};
+use perennial_boot::{
+    Config, Context, Entry, Missing, ReconcileSection, Report, SettingError, Shown, or_none, percentage, shown_nodes,
+    span,
+};
 use perennial_core::reconcile::Owners;
 use perennial_core::removal::Node;
 use perennial_xray::XrayNode;
@@ -19,6 +21,7 @@ use reconcile_xray::{Absent, Effect, NodeSummary, Summary};
 /// What the settings say about this pass.
 struct Settings {
     nodes: Vec<Node<XrayNode>>,
+    protected_prefixes: Vec<String>,
     owners: Owners,
     absent: Absent,
     orphan_grace: Duration,
@@ -27,21 +30,31 @@ struct Settings {
     plan: Option<PathBuf>,
 }
 
-impl fmt::Debug for Settings {
-    /// As `--check-config` and the first log line show it: of a plan to be applied only its size.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nodes, owners, absent, orphan_grace, limits, effect, plan } = self;
-        let planned = if let Effect::Planned(plan) = effect { Some(plan.len()) } else { None };
-        let nodes: Vec<_> = nodes.iter().map(|node| (&node.name, &node.inbounds)).collect();
-        f.debug_struct("Settings")
-            .field("nodes", &nodes)
-            .field("owners", owners)
-            .field("absent", absent)
-            .field("orphan_grace", orphan_grace)
-            .field("limits", limits)
-            .field("plan", plan)
-            .field("planned_items", &planned)
-            .finish()
+impl Shown for Settings {
+    fn shown(&self) -> Vec<Entry> {
+        let Limits { max_removals, max_share_millionths } = &self.limits;
+        let absent = match self.absent {
+            Absent::Restore => "restore",
+            Absent::Report => "report",
+        };
+        // Of a plan to be applied only its size.
+        let effect = match &self.effect {
+            Effect::All => "all that is found".to_owned(),
+            Effect::Plan => format!("a plan in {}", self.plan.as_deref().unwrap_or(Path::new("no file")).display()),
+            Effect::Planned(plan) => format!("{} items of a plan", plan.len()),
+        };
+        vec![
+            ("nodes", shown_nodes(&self.nodes)),
+            (
+                "protected_prefixes",
+                or_none(Some(self.protected_prefixes.join(" ")).filter(|all| !all.is_empty()).as_ref()),
+            ),
+            ("missing", absent.to_owned()),
+            ("orphan_grace", span(self.orphan_grace)),
+            ("max_removals", or_none(max_removals.as_ref())),
+            ("max_removal_share", percentage(*max_share_millionths)),
+            ("effect", effect),
+        ]
     }
 }
 
@@ -78,6 +91,7 @@ fn settings(flags: &Flags, config: &Config) -> Result<Settings, SettingError> {
         };
     Ok(Settings {
         nodes,
+        protected_prefixes: config.protected_prefixes.clone(),
         owners: Owners::new(&config.owner_prefix, &config.protected_prefixes),
         absent: match section.missing() {
             Missing::Restore => Absent::Restore,
@@ -102,7 +116,7 @@ async fn pass(ctx: Context<Settings>) -> anyhow::Result<Report> {
         ctx.progress.advance(node.listed);
     };
     let on_item = |node: &str, item: &Item| ctx.plan.line(plan_line(node, item));
-    let Settings { nodes, owners, absent, orphan_grace, limits, effect, plan } = ctx.settings;
+    let Settings { nodes, owners, absent, orphan_grace, limits, effect, plan, .. } = ctx.settings;
     let settings = reconcile_xray::Settings {
         owners,
         absent,

@@ -256,5 +256,8 @@ fn what_is_in_force_is_shown_and_nothing_is_touched() {
         .unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{printed}");
-    assert!(printed.contains("de1") && printed.contains("plus") && printed.contains("600s"), "{printed}");
+    assert!(
+        printed.contains("de1") && printed.contains("plus") && printed.contains("orphan_grace       10m"),
+        "{printed}"
+    );
 }

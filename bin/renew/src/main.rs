@@ -4,7 +4,10 @@ use std::cell::RefCell;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use perennial_boot::{Config, Context, Delivery, DeliveryOptions, Notices, RenewSection, Report, SettingError, Span};
+use perennial_boot::{
+    Config, Context, Delivery, DeliveryOptions, Entry, Notices, RenewSection, Report, SettingError, Shown, Span,
+    or_none, span,
+};
 use perennial_core::db::RenewalBounds;
 use renew::flags::Flags;
 use renew::{Outcome, RenewPass, Settings, Summary};
@@ -13,11 +16,21 @@ use renew::{Outcome, RenewPass, Settings, Summary};
 const MAX_TRIES: i32 = 3;
 
 /// What the settings say about this pass.
-#[derive(Debug)]
 struct InForce {
     bounds: RenewalBounds,
     charge_notice: Option<Duration>,
     delivery: Delivery,
+}
+
+impl Shown for InForce {
+    fn shown(&self) -> Vec<Entry> {
+        let of_pass = [
+            ("window", span(self.bounds.window)),
+            ("grace", span(self.bounds.grace)),
+            ("charge_notice", or_none(self.charge_notice.map(span).as_ref())),
+        ];
+        of_pass.into_iter().chain(self.delivery.shown()).collect()
+    }
 }
 
 fn main() -> ExitCode {

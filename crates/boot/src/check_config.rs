@@ -1,14 +1,14 @@
 //! `--check-config`: what is in force, secrets masked. Nothing is written and nobody connected to.
 
-use std::fmt::Debug;
 use std::io::Write;
 
 use crate::exit::Exit;
 use crate::in_force::InForce;
 use crate::options::Output;
+use crate::shown::Shown;
 
 /// Prints what is in force to standard output.
-pub(crate) fn print(pass: &str, in_force: &InForce, settings: &impl Debug) -> Exit {
+pub(crate) fn print(pass: &str, in_force: &InForce, settings: &impl Shown) -> Exit {
     let text = match in_force.output() {
         Output::Text => text(pass, in_force, settings),
         Output::Json => json(pass, in_force, settings),
@@ -19,17 +19,19 @@ pub(crate) fn print(pass: &str, in_force: &InForce, settings: &impl Debug) -> Ex
     Exit::Done
 }
 
-fn text(pass: &str, in_force: &InForce, settings: &impl Debug) -> String {
+fn text(pass: &str, in_force: &InForce, settings: &impl Shown) -> String {
     let mut text = format!("{pass}: the configuration can be used\n");
     for [name, value, from] in in_force.entries() {
         let from = if from.is_empty() { String::new() } else { format!("  ({from})") };
-        text.push_str(&format!("  {name:<12}  {value}{from}\n"));
+        text.push_str(&format!("  {name:<17}  {value}{from}\n"));
     }
-    text.push_str(&format!("  {:<12}  {settings:?}\n", "pass"));
+    for (name, value) in settings.shown() {
+        text.push_str(&format!("  {name:<17}  {value}\n"));
+    }
     text
 }
 
-fn json(pass: &str, in_force: &InForce, settings: &impl Debug) -> String {
+fn json(pass: &str, in_force: &InForce, settings: &impl Shown) -> String {
     let entries: serde_json::Map<String, serde_json::Value> = in_force
         .entries()
         .into_iter()
@@ -39,11 +41,13 @@ fn json(pass: &str, in_force: &InForce, settings: &impl Debug) -> String {
             (name, serde_json::Value::Object(members))
         })
         .collect();
+    let of_pass: serde_json::Map<String, serde_json::Value> =
+        settings.shown().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
     let object = serde_json::json!({
         "pass": pass,
         "check_config": "done",
         "in_force": entries,
-        "pass_settings": format!("{settings:?}"),
+        "pass_settings": of_pass,
     });
     format!("{object}\n")
 }

@@ -19,6 +19,7 @@ use crate::config::check::readable;
 use crate::config::{Config, TextsSection};
 use crate::report::Report;
 use crate::setting::SettingError;
+use crate::shown::{Entry, Shown, or_none};
 
 pub use rendering::{NoticeTexts, claim_settings};
 
@@ -146,6 +147,26 @@ impl Delivery {
         self.alert_dead(db, &summary, report).await?;
         report.notices.waiting = waiting(db).await?;
         Ok(())
+    }
+}
+
+impl Shown for Delivery {
+    fn shown(&self) -> Vec<Entry> {
+        let telegram = match &self.telegram {
+            _ if self.is_off => "left to other runs".to_owned(),
+            Some(telegram) => format!("bot {} at {}", telegram.bot(), telegram.host()),
+            None => "no token: notices wait".to_owned(),
+        };
+        let TextsSection { folder, default_language, default_time_zone: _, quiet_hours } = &self.texts;
+        vec![
+            ("telegram", telegram),
+            ("rate_per_second", self.settings.rate_per_second.to_string()),
+            ("admin_chat", or_none(self.admin_chat.as_ref())),
+            ("texts", folder.as_ref().map_or_else(|| "the shipped ones".to_owned(), |f| f.display().to_string())),
+            ("default_language", or_none(default_language.as_ref())),
+            ("default_time_zone", self.settings.claim.default_time_zone.clone()),
+            ("quiet_hours", or_none(quiet_hours.as_ref())),
+        ]
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::cell::OnceCell;
-use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -29,6 +28,7 @@ use crate::progress::Progress;
 use crate::report::Report;
 use crate::secrecy;
 use crate::setting::SettingError;
+use crate::shown::Shown;
 use crate::signals::Signals;
 use crate::startup;
 
@@ -42,8 +42,8 @@ const GRACE: Duration = Duration::from_millis(4_900);
 /// summary, run row, metrics and heartbeat after it, on every way out.
 ///
 /// `settings` turns the file's sections (and the main's own flags) into what the pass needs; `--check-config` shows it
-/// and ends there. Its `Debug` must not show secrets. `body` is the pass; an error of its is told apart by type ([`Exit::of_error`]).
-pub fn run<S: Debug>(
+/// and ends there. `body` is the pass; an error of its is told apart by type ([`Exit::of_error`]).
+pub fn run<S: Shown>(
     pass: &'static str,
     options: &Options,
     settings: impl FnOnce(&Config) -> Result<S, SettingError>,
@@ -105,7 +105,7 @@ struct OnRecord {
     warnings: Vec<String>,
 }
 
-async fn conduct<S: Debug>(
+async fn conduct<S: Shown>(
     run: &Run,
     in_force: &InForce,
     progress: Progress,
@@ -198,13 +198,15 @@ async fn overtime_over(mut signals: Signals, deadline: &Deadline) {
     sleep(OVERTIME).await;
 }
 
-fn log_start(run: &Run, in_force: &InForce, settings: &impl Debug) {
-    let common: Vec<String> = in_force.entries().iter().map(|[name, value, _]| format!("{name} {value}")).collect();
+fn log_start(run: &Run, in_force: &InForce, settings: &impl Shown) {
+    let common = in_force.entries().into_iter().map(|[name, value, _]| format!("{name} {value}"));
+    let of_pass = settings.shown().into_iter().map(|(name, value)| format!("{name} {value}"));
+    let all: Vec<String> = common.chain(of_pass).collect();
     log::info!(
         version = crate::VERSION,
         revision = crate::REVISION,
         run_id:% = run.run_id;
-        "{} begins{}: {}; {settings:?}", run.pass, if run.dry_run { " a dry run" } else { "" }, common.join(", ")
+        "{} begins{}: {}", run.pass, if run.dry_run { " a dry run" } else { "" }, all.join(", ")
     );
 }
 

@@ -49,7 +49,7 @@ pub struct Telegram {
 
 impl fmt::Debug for Telegram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Telegram").field("host", &self.endpoint.host_str()).field("bot", &self.bot()).finish()
+        f.debug_struct("Telegram").field("host", &self.host()).field("bot", &self.bot()).finish()
     }
 }
 
@@ -69,6 +69,12 @@ impl Telegram {
     #[must_use]
     pub fn bot(&self) -> &str {
         self.token.bot()
+    }
+
+    /// Where the Bot API is asked: host name or address.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.endpoint.host_str().unwrap_or_default()
     }
 
     /// Trusts these authorities instead of the public ones.

@@ -1,0 +1,70 @@
+//! Settings as people see them: in the first log line of a pass and by `--check-config`.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use perennial_core::removal::Node;
+
+use crate::span::Span;
+
+/// Name of a setting and its value, as one would write it in the file.
+pub type Entry = (&'static str, String);
+
+/// What a pass runs with, beside what all passes have in common.
+pub trait Shown {
+    /// The settings in force. Secrets are left out.
+    fn shown(&self) -> Vec<Entry>;
+}
+
+impl Shown for () {
+    fn shown(&self) -> Vec<Entry> {
+        Vec::new()
+    }
+}
+
+/// A value that may be absent.
+#[must_use]
+pub fn or_none(value: Option<&impl Display>) -> String {
+    value.map_or_else(|| "none".to_owned(), ToString::to_string)
+}
+
+/// A length of time, in whole seconds.
+#[must_use]
+pub fn span(length: Duration) -> String {
+    Span::seconds(length.as_secs()).to_string()
+}
+
+/// A share in millionths, as percentage.
+#[must_use]
+pub fn percentage(millionths: u32) -> String {
+    let (whole, rest) = (millionths / 10_000, millionths % 10_000);
+    let digits = format!("{whole}.{rest:04}");
+    format!("{} %", digits.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// Servers with their inbounds, in the form of `--xray`.
+#[must_use]
+pub fn nodes<X>(nodes: &[Node<X>]) -> String {
+    let inbounds = |node: &Node<X>| {
+        let inbounds = node.inbounds.iter().map(|inbound| format!("{}:{}", inbound.tag.0, inbound.group));
+        inbounds.collect::<Vec<_>>().join(",")
+    };
+    let nodes: Vec<String> = nodes.iter().map(|node| format!("{}#{}", node.name, inbounds(node))).collect();
+    if nodes.is_empty() { "none".to_owned() } else { nodes.join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_and_times_read_as_a_person_writes_them() {
+        assert_eq!(percentage(300_000), "30 %");
+        assert_eq!(percentage(1_000_000), "100 %");
+        assert_eq!(percentage(12_500), "1.25 %");
+        assert_eq!(percentage(1), "0.0001 %");
+        assert_eq!(span(Duration::from_secs(900)), "15m");
+        assert_eq!(or_none(None::<&u64>), "none");
+        assert_eq!(nodes::<()>(&[]), "none");
+    }
+}
