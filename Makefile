@@ -18,16 +18,20 @@ SOAKARGS ?=
 SOAKSECONDS ?= 3600
 DEMOARGS ?=
 
+# What the Debian package holds, and what writes its pages.
+SHIPPED := -p perennial-admin -p perennial-renew -p perennial-notify-trials -p perennial-expire-fast \
+	-p perennial-reconcile-xray -p perennial-deploy --bins
+
 # Looked for when the tests are about to run, not by every make.
 NEXTEST = $(shell $(CARGO) nextest --version 2>/dev/null)
 RUN_TESTS = $(if $(NEXTEST),nextest run,test)
 # The documentation's examples are tests, too; nextest leaves them out.
 RUN_EXAMPLES = $(if $(NEXTEST),$(CARGO) test $(LOCKED) --workspace --doc --quiet)
 
-.PHONY: help demo test bench soak lint clean build-tools server peers
+.PHONY: help demo test bench soak lint man deb deb-test clean build-tools server peers
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | while IFS=$$'\t' read -r name text; do \
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | while IFS=$$'\t' read -r name text; do \
 		printf '  make %-8s %s\n' "$$name" "$$text"; done
 
 demo: build-tools server ## Build and run the demo on a throw-away server (DEMOARGS=...)
@@ -68,7 +72,20 @@ lint: ## Check format, lints, licences, shell scripts
 	@echo '== licences, forbidden crates, sources'
 	$(CARGO) deny $(LOCKED) --log-level warn check licenses bans sources
 	@echo '== shell scripts'
-	shellcheck -x scripts/*.sh .ci/run
+	shellcheck -x scripts/*.sh .ci/run deploy/hooks/* deploy/debian/postinst deploy/debian/prerm deploy/debian/postrm
+
+man: ## Write man pages and shell completions into target/pages
+	$(CARGO) run $(LOCKED) --quiet -p perennial-deploy --bin write-pages -- $(TARGET_DIR)/pages
+
+deb: build-tools ## Build the Debian package into target/deb (release profile: some minutes)
+	@echo '== building (release profile)'
+	PERENNIAL_REVISION="$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)" $(CARGO) build $(LOCKED) --release $(SHIPPED)
+	@scripts/make-deb.sh $(TARGET_DIR)/release $(TARGET_DIR)/deb
+
+deb-test: build-tools ## Install, upgrade, remove and purge the package in a clean Debian (root; some minutes)
+	@echo '== building (dev profile: the quicker to build)'
+	$(CARGO) build $(LOCKED) $(SHIPPED)
+	@scripts/test-deb.sh $(TARGET_DIR)/debug $(TARGET_DIR)/deb-test
 
 clean: ## Remove what was built
 	$(CARGO) clean
@@ -79,9 +96,10 @@ build-tools:
 server:
 	@scripts/install-postgres.sh
 
-# Servers of others that our clients are tried with. Where they cannot be had, their tests are skipped and say so; in CI
+# Servers and tools of others that ours are tried with. Where they cannot be had, their tests are skipped and say so; in CI
 # such a test fails if the server could have been installed.
 peers:
 	@scripts/install-xray.sh || echo '== no real Xray here: its tests are SKIPPED' >&2
+	@scripts/install-promtool.sh || echo '== no promtool here: tests of metrics and alert rules are SKIPPED' >&2
 	@scripts/install-telegram-emulator.sh || echo '== no Telegram emulator here: its tests are SKIPPED' >&2
 	@scripts/install-pgbouncer.sh || echo '== no PgBouncer here: its tests are SKIPPED' >&2

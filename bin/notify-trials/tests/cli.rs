@@ -194,7 +194,10 @@ fn without_a_token_notices_wait_and_one_warning_says_so() {
         trial(&client, 2, HOUR * 73).await;
         let (code, summary) = run(pass_over(&db, &[]));
         assert_eq!((code, &summary["counts"]["ended"]), (0, &json!(1)));
-        assert_eq!(summary["warnings"], json!(["2 notices wait: there is no bot token (telegram.token_file)"]));
+        assert_eq!(
+            summary["warnings"],
+            json!(["2 notices wait: there is no bot token (/etc/perennial/telegram-token)"])
+        );
         assert_eq!(summary["notices"]["waiting"], 2);
     });
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::ending::Ending;
 use crate::exit::Exit;
-use crate::metrics::Metrics;
+use crate::metrics::{Books, Metrics};
 use crate::options::Output;
 use crate::ping::Ping;
 use crate::plan::Plan;
@@ -66,7 +66,13 @@ impl Run {
         self.print(&summary);
         self.log(ending, &summary.counts());
         if let (Some(file), false) = (listeners.metrics_file, self.dry_run) {
-            self.write_metrics(file, ending, now, took);
+            // A pass that is late leaves them out: it has to be gone.
+            let in_time = listeners.row.filter(|_| left() > Books::limit() * 2);
+            let books = match in_time {
+                Some(db) => Books::read(db, self.pass).await,
+                None => Books::default(),
+            };
+            self.write_metrics(file, ending, books, now, took);
         }
         if let (Some(ping), false) = (listeners.ping, matches!(ending.exit, Exit::Signalled(_))) {
             ping.finish(ending.exit, ending.is_success(), left()).await;
@@ -110,12 +116,13 @@ impl Run {
         );
     }
 
-    fn write_metrics(&self, file: &Path, ending: &Ending, now: Timestamp, took: Duration) {
+    fn write_metrics(&self, file: &Path, ending: &Ending, books: Books, now: Timestamp, took: Duration) {
         let metrics = Metrics {
             pass: self.pass,
             exit: ending.exit,
             took,
             report: &ending.report,
+            books,
             succeeded_at: ending.is_success().then_some(now),
         };
         match metrics.write(file) {

@@ -55,6 +55,9 @@ pub struct Config {
     /// `[[node]]`
     #[serde(rename = "node")]
     pub nodes: Vec<Node>,
+    /// Folder of the settings file, where secrets may lie that no setting names; none for settings that came from no file.
+    #[serde(skip)]
+    pub folder: Option<PathBuf>,
 }
 
 /// `[database]`
@@ -112,6 +115,7 @@ impl Default for Config {
             expire: ExpireSection::default(),
             reconcile: ReconcileSection::default(),
             nodes: Vec::new(),
+            folder: None,
         }
     }
 }
@@ -127,9 +131,12 @@ impl Config {
 
     fn load_or(named: Option<&Path>, default: &Path) -> Result<(Self, Option<PathBuf>), SettingError> {
         let file = named.unwrap_or(default);
+        let folder = file.parent().map(Path::to_path_buf);
         match std::fs::read_to_string(file) {
-            Ok(text) => Ok((Self::parse(&text, file)?, Some(file.to_path_buf()))),
-            Err(error) if named.is_none() && error.kind() == ErrorKind::NotFound => Ok((Self::default(), None)),
+            Ok(text) => Ok((Self { folder, ..Self::parse(&text, file)? }, Some(file.to_path_buf()))),
+            Err(error) if named.is_none() && error.kind() == ErrorKind::NotFound => {
+                Ok((Self { folder, ..Self::default() }, None))
+            }
             Err(error) => Err(SettingError::new(
                 "--config",
                 file.display(),
@@ -179,5 +186,7 @@ fn told(message: &str) -> String {
     }
 }
 
+#[cfg(test)]
+mod sample_tests;
 #[cfg(test)]
 mod tests;

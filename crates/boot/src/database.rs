@@ -5,7 +5,7 @@ mod tls;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use perennial_core::db::{Database, DatabaseOptions, DbError};
@@ -17,6 +17,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::{Config, check};
 use crate::options::BaseOptions;
+use crate::secrets::{self, SecretFile};
 use crate::setting::SettingError;
 use conninfo::ConnInfo;
 use tls::{CaFile, Tls};
@@ -33,12 +34,12 @@ pub struct Connection {
 
 impl Connection {
     /// Finds the connection string: flag or `DATABASE_URL`, else `[database] url_file`, else the systemd credential
-    /// `database-url`. Reads the files it needs and connects nowhere.
+    /// `database-url`, else a file of that name beside the settings file. Reads the files it needs and connects nowhere.
     ///
     /// # Errors
     /// There is none, it cannot be parsed, or a file cannot be read.
     pub fn new(options: &BaseOptions, config: &Config) -> Result<Self, SettingError> {
-        Self::find(options, config, std::env::var_os("CREDENTIALS_DIRECTORY"))
+        Self::find(options, config, secrets::credentials())
     }
 
     fn find(options: &BaseOptions, config: &Config, credentials: Option<OsString>) -> Result<Self, SettingError> {
@@ -152,15 +153,13 @@ fn database_url(
     if let Some(file) = &config.database.url_file {
         return Ok((secret_of(file, "database.url_file")?, "database.url_file".to_owned()));
     }
-    if let Some(file) = credentials.filter(|folder| !folder.is_empty()).map(|f| PathBuf::from(f).join("database-url"))
-        && file.exists()
-    {
-        return Ok((secret_of(&file, "credential database-url")?, "credential database-url".to_owned()));
+    if let Some(SecretFile { file, source }) = secrets::find("database-url", credentials, config.folder.as_deref()) {
+        return Ok((secret_of(&file, &source)?, source));
     }
     Err(SettingError::unshown(
         "--database-url",
         "no database is named",
-        "set DATABASE_URL, [database] url_file or the systemd credential database-url",
+        "set DATABASE_URL, or write it into a file: /etc/perennial/database-url, or what [database] url_file names",
     ))
 }
 

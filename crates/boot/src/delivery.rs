@@ -18,13 +18,14 @@ use secrecy::SecretString;
 use crate::config::check::readable;
 use crate::config::{Config, TextsSection};
 use crate::report::Report;
+use crate::secrets;
 use crate::setting::SettingError;
 use crate::shown::{Entry, Shown, or_none};
 
 pub use rendering::{NoticeTexts, claim_settings};
 
 /// Telegram says about 30 messages a second; a little below, nobody is refused.
-const DEFAULT_RATE: u32 = 25;
+pub(crate) const DEFAULT_RATE: u32 = 25;
 /// One message may take so long in all: short enough for the budget of a pass that runs every minute.
 const SEND_LIMIT: Duration = Duration::from_secs(8);
 const CONNECT_LIMIT: Duration = Duration::from_secs(4);
@@ -95,7 +96,8 @@ impl DeliveryOptions {
             .map_err(|error| SettingError::unshown("telegram", error.to_string(), "correct the setting it names"))
     }
 
-    /// The first of: the flag's file, the variable, the settings' file, the service manager's credential.
+    /// The first of: the flag's file, the variable, the settings' file, the service manager's credential,
+    /// a file beside the settings file.
     fn token(&self, config: &Config) -> Result<Option<SecretString>, SettingError> {
         if let Some(file) = &self.telegram_token_file {
             return token_in("--telegram-token-file", file).map(Some);
@@ -106,9 +108,8 @@ impl DeliveryOptions {
         if let Some(file) = &config.telegram.token_file {
             return token_in("telegram.token_file", file).map(Some);
         }
-        let credential =
-            std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join("telegram-token"));
-        credential.filter(|file| file.exists()).map(|file| token_in("telegram-token", &file)).transpose()
+        let found = secrets::find("telegram-token", secrets::credentials(), config.folder.as_deref());
+        found.map(|secret| token_in(&secret.source, &secret.file)).transpose()
     }
 }
 
@@ -130,7 +131,9 @@ impl Delivery {
         }
         let Some(telegram) = &self.telegram else {
             let waiting = report.notices.waiting;
-            report.warnings.push(format!("{waiting} notices wait: there is no bot token (telegram.token_file)"));
+            report
+                .warnings
+                .push(format!("{waiting} notices wait: there is no bot token (/etc/perennial/telegram-token)"));
             return Ok(());
         };
         let texts = match NoticeTexts::load(&self.texts) {

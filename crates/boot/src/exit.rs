@@ -33,6 +33,36 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// Every way to end but a second signal's, by number.
+    pub const ALL: [Self; 9] = [
+        Self::Done,
+        Self::Unforeseen,
+        Self::Usage,
+        Self::Partial,
+        Self::Refused,
+        Self::Unavailable,
+        Self::Stopped,
+        Self::Configuration,
+        Self::Panicked,
+    ];
+
+    /// What it means to an operator, as manual and documents say it.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done, or nothing due",
+            Self::Unforeseen => "stopped by an unforeseen error",
+            Self::Usage => "bad flags",
+            Self::Partial => "done, some rows failed or parked",
+            Self::Refused => "refused at a brake; a person must look",
+            Self::Unavailable => "database or every node unreachable",
+            Self::Stopped => "stopped early (budget, SIGTERM), work left; the next pass goes on",
+            Self::Configuration => "configuration, schema version or installation wrong",
+            Self::Panicked => "a defect of the program (panic)",
+            Self::Signalled(_) => "stopped at once by a second signal; 128 and the signal's number",
+        }
+    }
+
     /// The number the caller of the program sees.
     #[must_use]
     pub fn code(self) -> u8 {

@@ -3,14 +3,24 @@
 //! Written by hand: these are gauges known by name, and the last success of an earlier run has to be read back from the
 //! file. A metrics registry with its Prometheus exporter does neither, and would be a dozen more crates.
 
+mod books;
+
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use perennial_core::money::Kopecks;
 use perennial_core::time::Timestamp;
 
 use crate::exit::Exit;
 use crate::report::Report;
+pub(crate) use books::Books;
+
+/// Counts in a node's part of the summary that tell how it differed from the database.
+const DRIFT: [&str; 9] =
+    ["missing", "restored", "replaced", "removed", "quarantined", "adopted", "foreign", "shared_uuid", "failed"];
+/// Counts there that tell how many there are.
+const USERS: [&str; 3] = ["listed", "entitled", "protected"];
 
 const LAST_SUCCESS: &str = "perennial_pass_last_success_timestamp_seconds";
 
@@ -21,6 +31,7 @@ pub(crate) struct Metrics<'a> {
     pub(crate) exit: Exit,
     pub(crate) took: Duration,
     pub(crate) report: &'a Report,
+    pub(crate) books: Books,
     /// When it succeeded, by the database's clock; none: it did not, and the time of the last success is kept.
     pub(crate) succeeded_at: Option<Timestamp>,
 }
@@ -73,14 +84,23 @@ impl Metrics<'_> {
         self.render_notices(&mut page);
 
         if let Some(proof) = report.end_to_proof {
-            let quantiles = [("0.5", proof.p50), ("0.99", proof.p99), ("oldest", proof.oldest)];
-            let help = "Seconds from the end of a right to the proof of its removal";
-            page.labelled("perennial_end_to_proof_seconds", help, "quantile", &quantiles);
+            let help = "Seconds from the end of a right to the proof of its removal, of the last pass";
+            page.quantiles("perennial_end_to_proof_seconds", help, &[("0.5", proof.p50), ("0.99", proof.p99)]);
+            let oldest = Some(proof.oldest.to_string());
+            page.gauge(
+                "perennial_unproven_oldest_seconds",
+                "Age of the oldest end whose removal is not proven",
+                oldest,
+            );
         }
-        let books = &report.books;
-        page.plain("perennial_wallets_kopecks", "gauge", "All money in wallets", books.wallets);
-        page.plain("perennial_revenue_kopecks_total", "counter", "All charges less refunds", books.revenue);
-        let parked = books.parked_rows.map(|rows| rows.to_string());
+        self.render_nodes(&mut page);
+        if let Some(totals) = self.books.totals {
+            page.plain("perennial_wallets_kopecks", "gauge", "All money in wallets", totals.wallets);
+            page.plain("perennial_revenue_kopecks_total", "counter", "All money ever charged", totals.charged);
+            let help = "All money ever charged and given back";
+            page.plain("perennial_refunds_kopecks_total", "counter", help, totals.refunded);
+        }
+        let parked = self.books.parked_rows.map(|rows| rows.to_string());
         page.gauge("perennial_parked_rows", "Rows parked for the pass", parked);
         page.text
     }
@@ -95,6 +115,45 @@ impl Metrics<'_> {
             ("waiting", notices.waiting),
         ];
         page.labelled("perennial_notices", "Notices of the last pass by state", "state", &states);
+    }
+
+    /// What the last pass met on each server. Only `reconcile-xray` compares them with the database.
+    fn render_nodes(&self, page: &mut Page<'_>) {
+        let nodes: Vec<Node<'_>> = self.report.nodes.iter().filter_map(Node::of).collect();
+        let up = |node: &Node<'_>| vec![(None, u64::from(node.reachable()))];
+        page.by_node("perennial_node_up", "Whether the server answered the last pass", &nodes, up);
+        if self.pass == "reconcile-xray" {
+            let users = |node: &Node<'_>| node.counts(&USERS);
+            page.by_node("perennial_node_users", "Users of the server in the last pass", &nodes, users);
+            let drift = |node: &Node<'_>| node.counts(&DRIFT);
+            page.by_node("perennial_node_drift", "Differences between server and database, by kind", &nodes, drift);
+            let refused = |node: &Node<'_>| vec![(None, u64::from(node.is_braked()))];
+            page.by_node("perennial_node_refused", "Whether a brake stopped removals on the server", &nodes, refused);
+        }
+    }
+}
+
+/// A server's part of the summary.
+struct Node<'a> {
+    name: &'a str,
+    part: &'a serde_json::Value,
+}
+
+impl<'a> Node<'a> {
+    fn of(part: &'a serde_json::Value) -> Option<Self> {
+        Some(Self { name: part["name"].as_str()?, part })
+    }
+
+    fn reachable(&self) -> bool {
+        self.part["reachable"] == true
+    }
+
+    fn is_braked(&self) -> bool {
+        self.part["refused_because"].is_string()
+    }
+
+    fn counts(&self, kinds: &[&'static str]) -> Vec<(Option<&'static str>, u64)> {
+        kinds.iter().filter_map(|kind| Some((Some(*kind), self.part[*kind].as_u64()?))).collect()
     }
 }
 
@@ -114,23 +173,52 @@ impl Page<'_> {
     }
 
     /// One value without labels.
-    fn plain(&mut self, name: &str, kind: &str, help: &str, value: Option<perennial_core::money::Kopecks>) {
-        if let Some(value) = value {
-            self.head(name, kind, help);
-            self.line(format_args!("{name} {value}"));
-        }
+    fn plain(&mut self, name: &str, kind: &str, help: &str, value: Kopecks) {
+        self.head(name, kind, help);
+        self.line(format_args!("{name} {value}"));
     }
 
     /// A value for each value of `label`. The label `pass` goes before it: several passes' files are read together, and
     /// the same series in two of them would make the collector refuse both.
     fn labelled(&mut self, name: &str, help: &str, label: &str, values: &[(&str, u64)]) {
-        if values.is_empty() {
+        if !values.is_empty() {
+            self.head(name, "gauge", help);
+            self.values(name, label, values);
+        }
+    }
+
+    /// A distribution by quantile; nobody needs its sum and count.
+    fn quantiles(&mut self, name: &str, help: &str, values: &[(&str, u64)]) {
+        self.head(name, "summary", help);
+        self.values(name, "quantile", values);
+    }
+
+    fn values(&mut self, name: &str, label: &str, values: &[(&str, u64)]) {
+        let pass = self.pass;
+        for (value, number) in values {
+            self.line(format_args!("{name}{{pass=\"{pass}\",{label}=\"{value}\"}} {number}"));
+        }
+    }
+
+    /// The values of each server, with the label `kind` where they have one.
+    fn by_node<'n>(
+        &mut self,
+        name: &str,
+        help: &str,
+        nodes: &[Node<'n>],
+        values: impl Fn(&Node<'n>) -> Vec<(Option<&'static str>, u64)>,
+    ) {
+        if nodes.is_empty() {
             return;
         }
         self.head(name, "gauge", help);
         let pass = self.pass;
-        for (value, number) in values {
-            self.line(format_args!("{name}{{pass=\"{pass}\",{label}=\"{value}\"}} {number}"));
+        for node in nodes {
+            let server = node.name;
+            for (kind, number) in values(node) {
+                let kind = kind.map(|kind| format!(",kind=\"{kind}\"")).unwrap_or_default();
+                self.line(format_args!("{name}{{pass=\"{pass}\",node=\"{server}\"{kind}}} {number}"));
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The heartbeat, as Healthchecks and what speaks like it expect: `URL/start`, then `URL` after success and
-//! `URL/<exit code>` after failure, the last log lines as body.
+//! `URL/<exit code>` after failure, the last log lines as body (at most 20 kB; Healthchecks keeps 100). Each carries the
+//! run's id as `rid`, so that starts and ends of copies that run at once find each other.
 //!
 //! It can neither fail nor delay the pass: it runs as a task of its own, each request has two seconds, and at the end of
 //! the pass it is waited for no longer than that. Whatever goes wrong is one warning. The address is a secret (who knows
@@ -7,6 +8,7 @@
 
 use std::time::Duration;
 
+use perennial_core::ids::RunId;
 use reqwest::{Client, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::oneshot;
@@ -50,8 +52,9 @@ struct End {
 impl Ping {
     /// Begins to report the start, as a task of the current runtime. None where the address is none, which
     /// [`check_url`] has refused before.
-    pub(crate) fn start(url: &SecretString) -> Option<Self> {
-        let url = parse(url)?;
+    pub(crate) fn start(url: &SecretString, run_id: RunId) -> Option<Self> {
+        let mut url = parse(url)?;
+        url.query_pairs_mut().append_pair("rid", &run_id.to_string());
         let (end, ended) = oneshot::channel();
         Some(Self { end, task: tokio::spawn(report(url, ended)) })
     }

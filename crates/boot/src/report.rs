@@ -42,17 +42,6 @@ pub struct EndToProof {
     pub oldest: u64,
 }
 
-/// State of the books for the metrics, where the pass has read it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Books {
-    /// All that users have in their wallets.
-    pub wallets: Option<Kopecks>,
-    /// All that was ever charged, less what was given back.
-    pub revenue: Option<Kopecks>,
-    /// Rows parked for this pass.
-    pub parked_rows: Option<u64>,
-}
-
 /// Outcome of a pass that came to its end, early or not.
 #[derive(Debug, Clone, Default)]
 #[must_use]
@@ -79,8 +68,6 @@ pub struct Report {
     pub refused_because: Option<String>,
     /// No node could be reached, in words: exit code 69.
     pub unreachable_because: Option<String>,
-    /// For the metrics.
-    pub books: Books,
 }
 
 impl Report {

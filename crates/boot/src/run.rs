@@ -119,7 +119,7 @@ async fn conduct<S: Shown>(
     let interim = Interim::default();
     log_start(run, in_force, &settings);
     // A dry run has no effect, also not on who watches over the real ones.
-    let ping = in_force.ping_url().filter(|_| !run.dry_run).and_then(Ping::start);
+    let ping = in_force.ping_url().filter(|_| !run.dry_run).and_then(|url| Ping::start(url, run.run_id));
 
     let on_record = OnceCell::new();
     let passage = async {

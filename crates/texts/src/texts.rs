@@ -18,7 +18,7 @@ use crate::problem::Problem;
 use crate::render::{Rendered, Rendering};
 
 /// The language that is always there.
-const LAST_RESORT: &str = "en";
+pub const LAST_RESORT: &str = "en";
 
 const SHIPPED: [(&str, &str); 2] = [("en", include_str!("../ftl/en.ftl")), ("ru", include_str!("../ftl/ru.ftl"))];
 

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use super::*;
 
 const URL: &str = "postgresql://renew:hunter2@db.example:6432,db2.example:6432/shop?sslmode=disable";
@@ -36,10 +38,15 @@ fn the_first_source_that_is_given_is_used() {
     let mut sources = Sources::none();
     assert_eq!(
         sources.find().unwrap_err().to_string(),
-        "--database-url: no database is named: set DATABASE_URL, [database] url_file or the systemd credential database-url"
+        "--database-url: no database is named: set DATABASE_URL, or write it into a file: /etc/perennial/database-url, or what \
+         [database] url_file names"
     );
     sources.credentials = Some(OsString::new());
     assert!(sources.find().is_err(), "an empty variable is none");
+    let beside = tempfile::tempdir().unwrap();
+    std::fs::write(beside.path().join("database-url"), url("beside")).unwrap();
+    sources.config.folder = Some(beside.path().into());
+    assert_eq!(sources.find().unwrap().to_string(), "beside:5432/shop");
     sources.file("database-url", &format!("{}\n", url("credential")));
     sources.credentials = Some(sources.folder.path().into());
     assert_eq!(sources.find().unwrap().to_string(), "credential:5432/shop");

@@ -64,21 +64,23 @@ const LONG: Duration = Duration::from_secs(60);
 
 #[test]
 fn start_success_and_failure_are_reported() {
+    let run_id = RunId::new();
+    let post = |below: &str| format!("POST /ping/hunter2{below}?create=1&rid={run_id} HTTP/1.1");
     for (exit, is_success, end) in [
-        (Exit::Done, true, "POST /ping/hunter2?create=1 HTTP/1.1"),
-        (Exit::Stopped, true, "POST /ping/hunter2?create=1 HTTP/1.1"),
-        (Exit::Partial, false, "POST /ping/hunter2/3?create=1 HTTP/1.1"),
-        (Exit::Unavailable, false, "POST /ping/hunter2/69?create=1 HTTP/1.1"),
+        (Exit::Done, true, post("")),
+        (Exit::Stopped, true, post("")),
+        (Exit::Partial, false, post("/3")),
+        (Exit::Unavailable, false, post("/69")),
     ] {
         let (address, requests) = server("200 OK");
         block_on(async {
-            let ping = Ping::start(&url(address, "?create=1")).unwrap();
+            let ping = Ping::start(&url(address, "?create=1"), run_id).unwrap();
             // The pass is at work.
             tokio::time::sleep(Duration::from_millis(300)).await;
             ping.finish(exit, is_success, LONG).await;
         });
         let lines: Vec<String> = requests.try_iter().map(|(line, _)| line).collect();
-        assert_eq!(lines, ["POST /ping/hunter2/start?create=1 HTTP/1.1", end]);
+        assert_eq!(lines, [post("/start"), end]);
     }
 }
 
@@ -87,13 +89,13 @@ fn a_server_that_hangs_delays_nothing_but_the_end_and_that_by_two_seconds() {
     let address = silent_server();
     block_on(async {
         let began = Instant::now();
-        let ping = Ping::start(&url(address, "")).unwrap();
+        let ping = Ping::start(&url(address, ""), RunId::new()).unwrap();
         tokio::task::yield_now().await;
         assert!(began.elapsed() < Duration::from_millis(500), "the start was waited for");
         let ended = Instant::now();
         ping.finish(Exit::Done, true, LONG).await;
         assert!(ended.elapsed() < Duration::from_millis(2_500), "{:?}", ended.elapsed());
-        let ping = Ping::start(&url(address, "")).unwrap();
+        let ping = Ping::start(&url(address, ""), RunId::new()).unwrap();
         let ended = Instant::now();
         ping.finish(Exit::Done, true, Duration::from_millis(100)).await;
         assert!(ended.elapsed() < Duration::from_millis(600), "the last moment was passed");

@@ -7,6 +7,7 @@
 pub mod admin;
 mod announcements;
 mod audit;
+mod books;
 mod charging;
 mod endings;
 mod error;
@@ -34,6 +35,7 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
 pub use announcements::{AnnouncementBounds, DueAnnouncement};
 pub use audit::NewAudit;
+pub use books::LedgerTotals;
 pub use charging::{Extension, NewPayment, PaidPeriod, ReadBack, ShortTry};
 pub use endings::{DueToEnd, EndKey, Ending};
 pub use error::DbError;
