@@ -34,7 +34,7 @@ has_mode() { [ "$(mode_of "$2")" = "$1" ] || fail "$2 is $(mode_of "$2"), not $1
 as_perennial() { runuser -u perennial -- "$@"; }
 
 # What systemd would run, as it would: the unit's own line, its user, its credentials, its environment.
-run_unit() { # PASS
+run_unit() { # PASS [FLAG…]
     local unit="/usr/lib/systemd/system/perennial-$1.service" credentials command environment
     credentials="$(mktemp -d)"
     sed -n 's/^LoadCredential=\([^:]*\):\(.*\)$/\1 \2/p' "$unit" | while read -r name file; do
@@ -43,7 +43,8 @@ run_unit() { # PASS
     chown -R perennial "$credentials"
     command="$(sed -n 's/^ExecStart=//p' "$unit")"
     environment="$(sed -n 's/^Environment=//p' "$unit")"
-    as_perennial env CREDENTIALS_DIRECTORY="$credentials" "$environment" "$command"
+    shift
+    as_perennial env CREDENTIALS_DIRECTORY="$credentials" "$environment" "$command" "$@"
 }
 
 # Below: inside the clean Debian.
@@ -86,18 +87,17 @@ set_up() {
     expect 0 as_perennial perennial tariff set basic_1m --price-kopecks 19900 --months 1 --group basic
     expect 0 as_perennial perennial ensure-user 1001 --language ru --time-zone Europe/Moscow
     expect 0 as_perennial perennial top-up 1001 --kopecks 50000 --key payment-1
-    expect 0 as_perennial perennial buy 1001 --tariff basic_1m --auto-renew --key order-1
-    # An hour to go: due for renewal.
-    runuser -u postgres -- psql -q -d perennial -c \
-        "UPDATE subscriptions SET expires_at = now() + interval '1 hour' WHERE telegram_id = 1001"
+    expect 0 as_perennial perennial buy 1001 --tariff basic_1m --auto-renew on --key order-1
+    # So that what was just bought is due for renewal.
+    sed -i 's/^#window = "6h"$/window = "40d"/' /etc/perennial/perennial.toml
 }
 
 run_passes() {
     step "the passes, as systemd starts them"
     local pass
     for pass in renew notify-trials expire-fast reconcile-xray; do
-        expect 0 as_perennial "/usr/lib/perennial/$pass" --check-config
-        said 'credential'"" || true
+        expect 0 run_unit "$pass" --check-config
+        said '(credential database-url)'
         expect 0 run_unit "$pass"
         grep -q "perennial_pass_exit_code{pass=\"$pass\"} 0" "/var/lib/perennial/metrics/$pass.prom" ||
             fail "no metrics of $pass"

@@ -33,14 +33,16 @@ fn answer(stream: TcpStream) -> (String, String) {
 fn a_failed_pass_is_reported_with_its_exit_code_and_the_end_of_its_log_and_without_secrets() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
+    // What should be the database takes the connection, and closes it as soon as the start was told.
+    let database = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nowhere = database.local_addr().unwrap();
     let (seen, requests) = mpsc::channel();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             drop(seen.send(answer(stream.unwrap())));
+            drop(database.accept());
         }
     });
-    // Nobody listens where the database should be.
-    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_renew"))
         .env_clear()
         .env("DATABASE_URL", format!("postgresql://renew:hunter2@{nowhere}/shop?sslmode=disable"))

@@ -8,30 +8,30 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// A path below the project's folder.
-pub fn project(path: &str) -> PathBuf {
+pub(crate) fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
 /// The content of a file of the project.
-pub fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(project(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The files of a folder of the project, in order of name.
-pub fn files(folder: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &str) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = fs::read_dir(project(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }
 
 /// The last part of a path.
-pub fn name(path: &Path) -> &str {
+pub(crate) fn name(path: &Path) -> &str {
     path.file_name().and_then(OsStr::to_str).unwrap()
 }
 
 /// Where a tool is: on the PATH or among what the scripts installed. None where it is missing, which is said on stderr.
 /// In CI that is a failure if `installer --can` says that the script could have installed it.
-pub fn tool(tool: &str, installer: Option<&str>) -> Option<PathBuf> {
+pub(crate) fn tool(tool: &str, installer: Option<&str>) -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
     let ours = cache.map(|cache| cache.join("perennial/tools/bin"));
@@ -46,12 +46,12 @@ pub fn tool(tool: &str, installer: Option<&str>) -> Option<PathBuf> {
         assert!(!could, "{tool} is not installed: run {installer}");
     }
     // Not by `eprintln`, which the test harness keeps to itself while a test passes.
-    writeln!(std::io::stderr(), "SKIPPED: {tool} is not on this machine").unwrap();
+    std::io::stderr().write_all(format!("SKIPPED: {tool} is not on this machine\n").as_bytes()).unwrap();
     None
 }
 
 /// Runs a command that must succeed, and gives what it wrote to standard output.
-pub fn succeed(command: &mut Command) -> String {
+pub(crate) fn succeed(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let [out, err] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert!(status.success(), "{command:?}: {status}\n{out}\n{err}");
