@@ -60,7 +60,7 @@ bench: build-tools server ## Run the benchmarks on a throw-away server that flus
 soak: build-tools server peers ## Kill passes at every point and at random for an hour (SOAKSECONDS=... SOAKARGS=...)
 	$(CARGO) build $(LOCKED) --workspace --bins --features perennial-core/crash-points
 	PERENNIAL_SOAK=1 PERENNIAL_SOAK_SECONDS=$(SOAKSECONDS) $(TARGET_DIR)/debug/with-postgres \
-		$(CARGO) $(RUN_TESTS) $(LOCKED) -p perennial-tests --test crash_points --test random_kills \
+		$(CARGO) $(RUN_TESTS) $(LOCKED) -p perennial-tests --test access_model --test crash_points --test random_kills \
 		$(if $(NEXTEST),--no-fail-fast --no-capture,--no-fail-fast) $(SOAKARGS) $(if $(NEXTEST),,-- --nocapture)
 
 lint: ## Check format, lints, licences, shell scripts
