@@ -12,6 +12,8 @@ use crate::session::Session;
 
 /// Notices changed in one transaction.
 const BATCH: usize = 500;
+/// No more than these are counted for a list.
+const COUNTED: i64 = 100_000;
 
 /// Lists notices of a state.
 ///
@@ -24,7 +26,7 @@ pub async fn list(session: &Session, call: NoticesList) -> Result<Answer, Failur
     let (entries, all) = db
         .run_tx("list_notices", async |tx| {
             let entries = tx.list_notices(state, kind, before, call.limit as usize).await?;
-            Ok((entries, tx.count_notices(state, kind).await?))
+            Ok((entries, tx.count_notices(state, kind, COUNTED + 1).await?))
         })
         .await?;
     let is_cut = entries.len() == call.limit as usize;
@@ -32,7 +34,7 @@ pub async fn list(session: &Session, call: NoticesList) -> Result<Answer, Failur
     let json = json!({
         "state": state,
         "notices": entries.iter().map(as_json).collect::<Vec<_>>(),
-        "count": all,
+        "count": (all <= COUNTED).then_some(all),
         "next_before": next,
     });
     if entries.is_empty() {
@@ -43,7 +45,10 @@ pub async fn list(session: &Session, call: NoticesList) -> Result<Answer, Failur
     let mut text = table(&rows, &[0, 1, 3]);
     if let Some(next) = next {
         let shown = entries.len();
-        let all = counted(all.unsigned_abs(), "notice");
+        let all = match all {
+            ..=COUNTED => counted(all.unsigned_abs(), "notice"),
+            _ => format!("more than {COUNTED} notices"),
+        };
         text.push_str(&format!("{shown} of {all} shown; --before {next} shows older ones\n"));
     }
     Ok(Answer::new(text, json))

@@ -123,6 +123,18 @@ fn many_are_changed_batch_after_batch_and_whoever_is_held_is_left() {
 }
 
 #[test]
+fn of_very_many_it_is_said_that_there_are_more_than_were_counted() {
+    db_test(async |db| {
+        let many = "INSERT INTO notices (telegram_id, kind, dedupe_key, status) \
+                    SELECT n, 'trial_over', n::text, 'sent' FROM generate_series(1, 100001) n";
+        sql(&db.client().await, many).await;
+        let said = run(&db, &["notices", "list", "--state", "sent", "--limit", "1"]).good();
+        let last = said.out.lines().last().unwrap();
+        assert_eq!(last, "1 of more than 100000 notices shown; --before 100001 shows older ones");
+    });
+}
+
+#[test]
 fn texts_are_checked_without_a_database() {
     let shipped = said(&mut admin(&["texts", "check"])).good();
     assert_eq!(shipped.out, "the shipped texts: all texts are there and can be used\n");

@@ -42,7 +42,8 @@ ORDER BY n.id DESC
 LIMIT $4";
 
 const COUNT_NOTICES: &str = "-- count_notices
-SELECT count(*) AS rows FROM notices n WHERE n.status = $1 AND n.kind = coalesce($2, n.kind)";
+SELECT count(*) AS rows
+FROM (SELECT FROM notices n WHERE n.status = $1 AND n.kind = coalesce($2, n.kind) LIMIT $3) counted";
 
 const FIND_NOTICES: &str = "-- find_notices
 SELECT n.id, n.telegram_id, n.kind, n.subscription_id, n.status, n.attempts, n.last_error, n.created_at,
@@ -97,12 +98,13 @@ impl Tx<'_> {
         rows.iter().map(notice_entry).collect()
     }
 
-    /// How many there are of a status and perhaps a kind.
+    /// How many there are of a status and perhaps a kind, counted up to a limit: of what was sent there are millions.
     ///
     /// # Errors
     /// The database's.
-    pub async fn count_notices(&self, status: &str, kind: Option<&str>) -> Result<i64, DbError> {
-        let row = self.query_opt(COUNT_NOTICES, &[(&status, Type::TEXT), (&kind, Type::TEXT)]).await?;
+    pub async fn count_notices(&self, status: &str, kind: Option<&str>, limit: i64) -> Result<i64, DbError> {
+        let row =
+            self.query_opt(COUNT_NOTICES, &[(&status, Type::TEXT), (&kind, Type::TEXT), (&limit, Type::INT8)]).await?;
         row.map_or(Ok(0), |row| column(&row, "rows"))
     }
 
