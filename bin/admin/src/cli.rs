@@ -1,6 +1,7 @@
 //! Flags and commands.
 
 mod calls;
+mod nodes;
 mod notices;
 mod values;
 
@@ -9,6 +10,7 @@ use perennial_boot::BaseOptions;
 use perennial_core::time::Timestamp;
 
 pub use calls::{Buy, Cancel, EnsureUser, Grant, Key, Refund, Rotate, Secret, SetAutoRenew, StartTrial, TopUp};
+pub use nodes::{NodeName, NodesCheck, NodesCommand, Orphans};
 pub use notices::{NoticesCommand, NoticesDrop, NoticesList, NoticesRetry, TextsCheck, TextsCommand};
 pub use values::{ParkingPass, Switch};
 
@@ -106,6 +108,11 @@ pub enum Command {
     Unpark(Unpark),
     /// List parked subscriptions
     Parked(Parked),
+    /// The Xray servers
+    #[command(subcommand)]
+    Nodes(NodesCommand),
+    /// List users in quarantine: on a server, and the database does not know why
+    Orphans(Orphans),
     /// What was said to customers, what waits, what was given up
     #[command(subcommand)]
     Notices(NoticesCommand),
@@ -149,6 +156,11 @@ impl Command {
             Self::Park(_) => "park",
             Self::Unpark(_) => "unpark",
             Self::Parked(_) => "parked",
+            Self::Nodes(NodesCommand::List) => "nodes list",
+            Self::Nodes(NodesCommand::Check(_)) => "nodes check",
+            Self::Nodes(NodesCommand::Retire(_)) => "nodes retire",
+            Self::Nodes(NodesCommand::Revive(_)) => "nodes revive",
+            Self::Orphans(_) => "orphans",
             Self::Notices(NoticesCommand::List(_)) => "notices list",
             Self::Notices(NoticesCommand::Retry(_)) => "notices retry",
             Self::Notices(NoticesCommand::Drop(_)) => "notices drop",

@@ -16,6 +16,7 @@ pub mod explain;
 pub mod failure;
 pub mod installation;
 pub mod migrate;
+pub mod nodes;
 pub mod notices;
 pub mod output;
 pub mod parking;
@@ -28,7 +29,9 @@ pub mod verify;
 
 use std::process::ExitCode;
 
-use cli::{Cli, Command, DiscountCommand, InstallationCommand, NoticesCommand, TariffCommand, TextsCommand};
+use cli::{
+    Cli, Command, DiscountCommand, InstallationCommand, NodesCommand, NoticesCommand, TariffCommand, TextsCommand,
+};
 use failure::Failure;
 use output::Answer;
 use perennial_boot::{BaseOptions, Exit};
@@ -87,6 +90,11 @@ async fn obey(session: &Session, command: Command) -> Result<Answer, Failure> {
         Command::Park(park) => parking::park(session, park).await,
         Command::Unpark(unpark) => parking::unpark(session, unpark).await,
         Command::Parked(parked) => parking::list(session, parked).await,
+        Command::Nodes(NodesCommand::List) => nodes::list(session).await,
+        Command::Nodes(NodesCommand::Check(call)) => nodes::check::run(session, call).await,
+        Command::Nodes(NodesCommand::Retire(call)) => nodes::retire(session, call).await,
+        Command::Nodes(NodesCommand::Revive(call)) => nodes::revive(session, call).await,
+        Command::Orphans(call) => nodes::orphans(session, call).await,
         Command::Notices(NoticesCommand::List(list)) => notices::list(session, list).await,
         Command::Notices(NoticesCommand::Retry(retry)) => notices::retry(session, retry).await,
         Command::Notices(NoticesCommand::Drop(drop)) => notices::drop_some(session, drop).await,

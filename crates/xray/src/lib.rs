@@ -25,6 +25,7 @@
 //!
 //! No error and no `Debug` shows a UUID.
 
+mod abilities;
 mod address;
 mod connection;
 mod failure;
@@ -38,5 +39,6 @@ mod settings;
 mod wire;
 mod xray;
 
+pub use abilities::Abilities;
 pub use node::XrayNode;
 pub use settings::NodeSettings;

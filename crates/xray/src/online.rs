@@ -42,7 +42,7 @@ impl XrayNode {
     }
 
     /// v26.4.13: everybody with everything.
-    async fn all_with_addresses(
+    pub(crate) async fn all_with_addresses(
         &self,
         connection: &Arc<Connection>,
         asked: &BTreeSet<&str>,
@@ -62,7 +62,7 @@ impl XrayNode {
     }
 
     /// v26.1.13: the names of everybody's maps.
-    async fn all_names(
+    pub(crate) async fn all_names(
         &self,
         connection: &Arc<Connection>,
         asked: &BTreeSet<&str>,
@@ -87,7 +87,7 @@ impl XrayNode {
         Ok(found.into_iter().flatten().collect())
     }
 
-    async fn addresses_of(
+    pub(crate) async fn addresses_of(
         &self,
         connection: &Arc<Connection>,
         email: String,
@@ -113,7 +113,7 @@ fn email_of(name: &str) -> Option<&str> {
 }
 
 /// None where the server lacks this call or the whole service.
-fn offered<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
+pub(crate) fn offered<T>(answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(Failure::Refused(status)) if matches!(refusal::read(&status, ""), Refusal::NotOffered(_)) => Ok(None),

@@ -112,13 +112,13 @@ impl XrayNode {
         self.answer(connection, self.list_deadline(), list).await?
     }
 
-    async fn uptime(&self, connection: &Arc<Connection>) -> Result<Duration, Failure> {
+    pub(crate) async fn uptime(&self, connection: &Arc<Connection>) -> Result<Duration, Failure> {
         let mut stats = self.stats(connection);
         let answer = self.answer(connection, self.call_deadline(), stats.get_sys_stats(SysStatsRequest {})).await?;
         Ok(Duration::from_secs(answer.into_inner().uptime.into()))
     }
 
-    async fn inbounds(&self, connection: &Arc<Connection>) -> Result<Option<Vec<InboundTag>>, Failure> {
+    pub(crate) async fn inbounds(&self, connection: &Arc<Connection>) -> Result<Option<Vec<InboundTag>>, Failure> {
         let mut handler = self.handler(connection);
         let question = handler.list_inbounds(ListInboundsRequest { is_only_tags: true });
         match self.answer(connection, self.list_deadline(), question).await {
@@ -132,9 +132,9 @@ impl XrayNode {
 }
 
 /// Says which inbound it is that the settings do not fit, where the reason does not.
-fn of_inbound(inbound: &InboundTag, error: XrayError) -> XrayError {
+pub(crate) fn of_inbound(inbound: &InboundTag, error: XrayError) -> XrayError {
     match error {
-        XrayError::Misconfigured { node, reason } if !reason.contains(&inbound.0) => {
+        XrayError::Misconfigured { node, reason } if !reason.contains(&format!("{:?}", inbound.0)) => {
             XrayError::Misconfigured { node, reason: format!("inbound {}: {reason}", inbound.0) }
         }
         other => other,

@@ -61,3 +61,26 @@ async fn a_release_that_does_not_count_who_is_online_says_none() {
     let (_fake, node) = start(Release(25, 2, 17));
     assert_eq!(node.online(&["p.1".to_owned()]).await, Ok(None));
 }
+
+#[tokio::test]
+async fn what_a_server_offers_tells_how_new_it_is_at_least() {
+    for (release, at_least) in [
+        (Release(26, 10, 10), Some("v26.4.13")),
+        (Release(26, 4, 12), Some("v26.1.13")),
+        (Release(25, 12, 1), Some("v25.6.8")),
+        (Release(25, 2, 18), Some("v25.2.18")),
+        (Release(24, 11, 5), None),
+    ] {
+        let (fake, node) = start(release);
+        let abilities = node.abilities().await.unwrap();
+        assert_eq!(abilities.at_least, at_least, "{release:?}");
+        assert_eq!(abilities.inbounds.is_some(), release >= Release(25, 6, 8), "{release:?}");
+        assert_eq!(abilities.tells_online, release >= Release(25, 2, 18), "{release:?}");
+        assert!(abilities.uptime.is_some());
+        node.check_inbound(&vless()).await.unwrap();
+        assert_eq!(fake.count(Kind::Add) + fake.count(Kind::Remove) + fake.count(Kind::Malformed), 0);
+    }
+    let fake = FakeXray::builder().inbound("vless-in").services(&["HandlerService"]).start().unwrap();
+    let abilities = node(patient(&fake.address())).abilities().await.unwrap();
+    assert_eq!((abilities.at_least, abilities.uptime, abilities.tells_online), (Some("v25.6.8"), None, false));
+}

@@ -2,6 +2,7 @@
 
 mod calls;
 mod history;
+mod nodes;
 mod notices;
 mod parking;
 mod price_list;
@@ -13,6 +14,7 @@ pub use history::{
     AuditEntry, Customer, HistoricCredential, HistoricNotice, HistoricPayment, HistoricSubscription, HistoricTransfer,
     History, Removal,
 };
+pub use nodes::{NodeState, OrphanEntry};
 pub use notices::NoticeEntry;
 pub use parking::{ParkedEntry, SubscriptionOwner};
 pub use price_list::{PeriodUnit, Tariff};
