@@ -3,7 +3,7 @@
 pub mod check;
 
 use perennial_core::db::NewAudit;
-use perennial_core::db::admin::{NodeState, OrphanEntry};
+use perennial_core::db::admin::{KnownNode, OrphanEntry};
 use serde_json::{Value, json};
 
 use crate::cli;
@@ -18,7 +18,7 @@ use crate::unknown;
 /// The database's.
 pub async fn list(session: &Session) -> Result<Answer, Failure> {
     let db = session.reader().await?;
-    let (nodes, now) = db.run_tx("list_node_states", async |tx| Ok((tx.list_node_states().await?, tx.now()))).await?;
+    let (nodes, now) = db.run_tx("list_known_nodes", async |tx| Ok((tx.list_known_nodes().await?, tx.now()))).await?;
     let json = json!({ "nodes": nodes.iter().map(as_json).collect::<Vec<_>>() });
     if nodes.is_empty() {
         return Ok(Answer::new("no pass has met a server yet\n", json));
@@ -83,11 +83,11 @@ async fn change(
     action: &'static str,
     into: &'static str,
     write: impl AsyncFn(&perennial_core::db::Tx<'_>) -> Result<bool, perennial_core::db::DbError>,
-) -> Result<NodeState, Failure> {
+) -> Result<KnownNode, Failure> {
     let db = session.writer().await?;
     let (was, changed) = db
         .run_tx(action, async |tx| {
-            let was = tx.list_node_states().await?.into_iter().find(|state| state.name == node);
+            let was = tx.list_known_nodes().await?.into_iter().find(|state| state.name == node);
             let changed = write(tx).await?;
             if let (Some(was), true) = (&was, changed) {
                 tx.insert_audit(&[NewAudit {
@@ -147,11 +147,11 @@ pub async fn orphans(session: &Session, call: cli::Orphans) -> Result<Answer, Fa
     Ok(Answer::new(text, json))
 }
 
-fn failures(node: &NodeState) -> u64 {
+fn failures(node: &KnownNode) -> u64 {
     u64::from(node.failures.unsigned_abs())
 }
 
-fn as_json(node: &NodeState) -> Value {
+fn as_json(node: &KnownNode) -> Value {
     json!({
         "name": node.name,
         "adopted_at": exact_json(node.adopted_at),

@@ -14,7 +14,7 @@ pub use history::{
     AuditEntry, Customer, HistoricCredential, HistoricNotice, HistoricPayment, HistoricSubscription, HistoricTransfer,
     History, Removal,
 };
-pub use nodes::{NodeState, OrphanEntry};
+pub use nodes::{KnownNode, OrphanEntry};
 pub use notices::NoticeEntry;
 pub use parking::{ParkedEntry, SubscriptionOwner};
 pub use price_list::{PeriodUnit, Tariff};

@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 
 /// A server as the passes see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeState {
+pub struct KnownNode {
     /// Its name in the settings.
     pub name: String,
     /// First contact of `reconcile-xray`.
@@ -49,7 +49,7 @@ pub struct OrphanEntry {
     pub adopted: bool,
 }
 
-const LIST_NODE_STATES: &str = "-- list_node_states
+const LIST_KNOWN_NODES: &str = "-- list_known_nodes
 SELECT n.name, n.adopted_at, n.last_list_size, n.failures, n.next_try_at, n.retired_at,
     (
         SELECT count(*) FROM credentials c
@@ -86,8 +86,8 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn list_node_states(&self) -> Result<Vec<NodeState>, DbError> {
-        self.query(LIST_NODE_STATES, &[]).await?.iter().map(node_state).collect()
+    pub async fn list_known_nodes(&self) -> Result<Vec<KnownNode>, DbError> {
+        self.query(LIST_KNOWN_NODES, &[]).await?.iter().map(known_node).collect()
     }
 
     /// Says that a server is gone for good: nothing waits for it any more, and its quarantine is forgotten. Answers
@@ -132,8 +132,8 @@ impl Tx<'_> {
     }
 }
 
-fn node_state(row: &Row) -> Result<NodeState, DbError> {
-    Ok(NodeState {
+fn known_node(row: &Row) -> Result<KnownNode, DbError> {
+    Ok(KnownNode {
         name: column(row, "name")?,
         adopted_at: column(row, "adopted_at")?,
         last_list_size: column(row, "last_list_size")?,
