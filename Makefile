@@ -28,7 +28,7 @@ RUN_TESTS = $(if $(NEXTEST),nextest run,test)
 # The documentation's examples are tests, too; nextest leaves them out.
 RUN_EXAMPLES = $(if $(NEXTEST),$(CARGO) test $(LOCKED) --workspace --doc --quiet)
 
-.PHONY: help demo test bench soak lint man deb deb-test clean build-tools server peers
+.PHONY: help demo test bench soak docs lint man deb deb-test clean build-tools server peers
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | while IFS=$$'\t' read -r name text; do \
@@ -62,6 +62,9 @@ soak: build-tools server peers ## Kill passes at every point and at random for a
 	PERENNIAL_SOAK=1 PERENNIAL_SOAK_SECONDS=$(SOAKSECONDS) $(TARGET_DIR)/debug/with-postgres \
 		$(CARGO) $(RUN_TESTS) $(LOCKED) -p perennial-tests --test access_model --test crash_points --test random_kills \
 		$(if $(NEXTEST),--no-fail-fast --no-capture,--no-fail-fast) $(SOAKARGS) $(if $(NEXTEST),,-- --nocapture)
+
+docs: ## Write docs/configuration.md from flags and settings
+	PERENNIAL_WRITE_DOCS=1 $(CARGO) test $(LOCKED) -p perennial-tests --test configuration --quiet
 
 lint: ## Check format, lints, licences, shell scripts
 	@scripts/install-tools.sh lint
@@ -101,5 +104,6 @@ server:
 peers:
 	@scripts/install-xray.sh || echo '== no real Xray here: its tests are SKIPPED' >&2
 	@scripts/install-promtool.sh || echo '== no promtool here: tests of metrics and alert rules are SKIPPED' >&2
+	@scripts/install-example-tools.sh || echo '== no Python or Node.js here: the examples for bots are SKIPPED' >&2
 	@scripts/install-telegram-emulator.sh || echo '== no Telegram emulator here: its tests are SKIPPED' >&2
 	@scripts/install-pgbouncer.sh || echo '== no PgBouncer here: its tests are SKIPPED' >&2
