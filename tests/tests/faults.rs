@@ -8,6 +8,7 @@ mod fire_support;
 use std::path::Path;
 use std::time::Duration;
 
+use fire_support::proxy::{Way, detour};
 use fire_support::{Ended, PASSES, Running, Service, begin, connect, end, wait_until};
 use perennial_testkit::fake_telegram::Fault as Silence;
 use perennial_testkit::fake_xray::{Fault, When};
@@ -222,6 +223,26 @@ fn servers_and_a_messenger_that_never_answer_end_every_pass_in_time() {
         let lost = "SELECT count(*) FROM notices WHERE status <> 'sent' AND kind IN ('renewed', 'trial_over', 'subscription_over')";
         assert_eq!(service.number(lost).await, 0, "receipts or endings were lost");
     });
+}
+
+/// The one answers, the other's way is bad, and so is the messenger's.
+#[test]
+fn ways_that_drip_break_or_swallow_end_every_pass_in_time() {
+    for way in [Way::Drips, Way::Breaks(400), Way::Swallows] {
+        db_test(async |db| {
+            let mut service = Service::at(db.url()).await;
+            service.populate().await;
+            let good = (service.addresses.clone(), service.telegram_api.clone());
+            service.addresses[0] = detour(&good.0[0], way);
+            service.telegram_api = detour(&good.1, way);
+            for pass in PASSES {
+                let ended = service.run(pass, &arguments(pass));
+                assert_ended(&format!("{pass} by a way that {way:?}"), &ended, &[0, 3, 75]);
+            }
+            (service.addresses, service.telegram_api) = good;
+            assert_recovers(&service, &format!("ways that {way:?}")).await;
+        });
+    }
 }
 
 #[test]

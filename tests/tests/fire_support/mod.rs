@@ -5,6 +5,7 @@
 
 pub mod outcome;
 pub mod population;
+pub mod proxy;
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -49,8 +50,10 @@ pub struct Service {
     pub client: Client,
     pub nodes: [FakeXray; 2],
     pub telegram: FakeTelegram,
-    /// How the programs reach the database.
+    /// How the programs reach the database, the servers, and Telegram.
     pub url: String,
+    pub addresses: [String; 2],
+    pub telegram_api: String,
 }
 
 /// How a program ended.
@@ -83,7 +86,10 @@ impl Service {
     /// With nothing in it.
     pub async fn at(url: &str) -> Self {
         let nodes = [FakeXray::start().unwrap(), FakeXray::start().unwrap()];
-        Self { client: connect(url).await, nodes, telegram: FakeTelegram::start().unwrap(), url: url.to_owned() }
+        let telegram = FakeTelegram::start().unwrap();
+        let addresses = [nodes[0].address(), nodes[1].address()];
+        let telegram_api = telegram.api();
+        Self { client: connect(url).await, nodes, telegram, url: url.to_owned(), addresses, telegram_api }
     }
 
     /// A pass with all it needs, and nothing else of this process's environment.
@@ -95,9 +101,9 @@ impl Service {
             return command;
         }
         command.args(["--output", "json"]);
-        command.env("PERENNIAL_TELEGRAM_API", self.telegram.api()).env("PERENNIAL_TELEGRAM_TOKEN", TOKEN);
+        command.env("PERENNIAL_TELEGRAM_API", &self.telegram_api).env("PERENNIAL_TELEGRAM_TOKEN", TOKEN);
         if matches!(pass, "expire-fast" | "reconcile-xray") {
-            let nodes = (1..).zip(&self.nodes).map(|(n, node)| format!("n{n}={}#{TAG}", node.address()));
+            let nodes = (1..).zip(&self.addresses).map(|(n, address)| format!("n{n}={address}#{TAG}"));
             command.env("PERENNIAL_XRAY", nodes.collect::<Vec<_>>().join(" "));
         }
         command
