@@ -104,6 +104,7 @@ server:
 peers:
 	@scripts/install-xray.sh || echo '== no real Xray here: its tests are SKIPPED' >&2
 	@scripts/install-promtool.sh || echo '== no promtool here: tests of metrics and alert rules are SKIPPED' >&2
+	@scripts/install-browser.sh >/dev/null || echo '== no Chromium here: the page of admin status is not drawn: SKIPPED' >&2
 	@scripts/install-example-tools.sh || echo '== no Python or Node.js here: the examples for bots are SKIPPED' >&2
 	@scripts/install-telegram-emulator.sh || echo '== no Telegram emulator here: its tests are SKIPPED' >&2
 	@scripts/install-pgbouncer.sh || echo '== no PgBouncer here: its tests are SKIPPED' >&2

@@ -5,6 +5,8 @@ mod nodes;
 mod notices;
 mod values;
 
+use std::path::PathBuf;
+
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use perennial_boot::BaseOptions;
 use perennial_core::time::Timestamp;
@@ -309,8 +311,15 @@ pub struct Parked {
 }
 
 /// `status`
-#[derive(Debug, Clone, Copy, Args)]
-pub struct Status {}
+#[derive(Debug, Clone, Args)]
+pub struct Status {
+    /// Write a page with charts of the last days to this file, for a browser
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// So many days back on that page
+    #[arg(long, value_name = "N", default_value_t = 30, requires = "html", value_parser = clap::value_parser!(u16).range(2..=366))]
+    pub days: u16,
+}
 
 /// `verify`
 #[derive(Debug, Clone, Args)]

@@ -1,20 +1,26 @@
-//! `status`: how the service is doing, on one screen, as one object, or as one page for a browser.
+//! `status`: how the service is doing, on one screen, as one object, and as one page for a browser.
 //!
 //! Rows are read in short transactions, each an index range or bounded ([`read`]); a pure function makes the model of
-//! them ([`model`]), decides what needs a person ([`attention`]), and the forms say the same model: [`text`], [`json`].
+//! them ([`model`]), decides what needs a person ([`attention`]), and the forms say the same model: [`text`], [`json`], [`html`].
 //! Nothing is written, so a copied database may be looked at, too.
 
 mod attention;
+mod history;
+mod html;
 mod json;
 mod model;
 mod read;
 mod text;
+
+use std::io;
+use std::path::Path;
 
 use crate::cli;
 use crate::failure::Failure;
 use crate::output::Answer;
 use crate::session::Session;
 
+pub use history::{Day, Done, History};
 pub use model::{Node, Pass, Run, Status, Today, Work};
 pub use read::{Lines, Read};
 
@@ -22,11 +28,33 @@ pub use read::{Lines, Read};
 ///
 /// # Errors
 /// 69 and 78 as everywhere; 78 also for a default time zone that PostgreSQL does not know.
-pub async fn run(session: &Session, _call: cli::Status) -> Result<Answer, Failure> {
+pub async fn run(session: &Session, call: cli::Status) -> Result<Answer, Failure> {
     let db = session.reader().await?;
     let read = Read::now(&db, &Lines::of(&session.config)).await?;
     let status = Status::of(&read);
-    Ok(Answer::new(status.text(), status.json()))
+    let (mut text, mut json) = (status.text(), status.json());
+    if let Some(file) = &call.html {
+        let history = History::now(&db, &read.zone, call.days).await?;
+        write(file, &status.page(&history)).map_err(|error| {
+            Failure::refused(format!("{} cannot be written: {error}", file.display()))
+                .with_hint("name a file in a folder that exists")
+        })?;
+        text = format!("{} is written\n", file.display());
+        json["html"] = file.display().to_string().into();
+    }
+    Ok(Answer::new(text, json))
+}
+
+/// Beside it first, then in its place: who reads the page while it is written sees the old one or the new one whole.
+fn write(file: &Path, page: &str) -> io::Result<()> {
+    let name = file.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
+    let beside = file.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
+    let written = std::fs::write(&beside, page).and_then(|()| std::fs::rename(&beside, file));
+    if written.is_err() {
+        // The error that matters is the one above.
+        drop(std::fs::remove_file(&beside));
+    }
+    written
 }
 
 impl Status {
@@ -34,6 +62,12 @@ impl Status {
     #[must_use]
     pub fn text(&self) -> String {
         text::text(self)
+    }
+
+    /// One page for a browser, with what happened on some days.
+    #[must_use]
+    pub fn page(&self, history: &History) -> String {
+        html::page(self, history)
     }
 
     /// The same as an object.

@@ -29,6 +29,18 @@ pub(super) fn text(status: &Status) -> String {
     text
 }
 
+/// The tables of the screen by their titles, head row first.
+pub(super) fn tables(status: &Status) -> Vec<(&'static str, Vec<Vec<String>>)> {
+    let mut tables = vec![("Passes", passes(status)), ("Due now", work(status))];
+    if !status.nodes.is_empty() {
+        tables.push(("Servers", nodes(status)));
+    }
+    if !status.parked.is_empty() {
+        tables.push(("Parked rows", parked(status)));
+    }
+    tables
+}
+
 fn section(text: &mut String, rows: &[Vec<String>], right: &[usize]) {
     text.push('\n');
     text.push_str(&table(rows, right));

@@ -1,0 +1,250 @@
+//! The page: one file, no script, nothing fetched; light or dark as the reader has it; readable on a phone.
+
+mod chart;
+
+use perennial_core::money::Kopecks;
+
+use super::history::{Day, Done, History};
+use super::model::Status;
+use super::text;
+use crate::output::{counted, moment, rubles};
+use chart::{Chart, Form, Series, short};
+
+const STYLE: &str = include_str!("html/style.css");
+
+/// The whole page.
+pub(super) fn page(status: &Status, history: &History) -> String {
+    let charts: String = charts(history).iter().map(Chart::html).collect();
+    let tables: String = text::tables(status)
+        .iter()
+        .map(|(title, rows)| format!("<section><h2>{}</h2>{}</section>\n", escape(title), table(rows)))
+        .collect();
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>Perennial, {date}</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+         <header><h1>Perennial</h1><p>{at}, days in {zone}</p></header>\n{needs}{tiles}\
+         <div class=\"charts\">\n{charts}</div>\n{tables}</body>\n</html>\n",
+        date = status.today.date,
+        at = moment(status.at),
+        zone = escape(&status.zone),
+        needs = needs(status),
+        tiles = tiles(status),
+    )
+}
+
+/// Text as it may stand anywhere in a page.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+/// What stands between backticks as code.
+fn with_code(escaped: &str) -> String {
+    let parts = escaped.split('`').enumerate();
+    parts.map(|(nth, part)| if nth % 2 == 1 { format!("<code>{part}</code>") } else { part.to_owned() }).collect()
+}
+
+/// `1 234 567`, with narrow blanks that do not break.
+fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = if number < 0 { "-".to_owned() } else { String::new() };
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 234 RUB`: kopecks do not matter at this size.
+fn whole_rubles(amount: Kopecks) -> String {
+    format!("{}\u{a0}RUB", grouped(amount.0 / 100))
+}
+
+fn needs(status: &Status) -> String {
+    if status.attention.is_empty() {
+        return "<section class=\"good\"><h2>Nothing needs a person</h2></section>\n".to_owned();
+    }
+    let items: String = status.attention.iter().map(|line| format!("<li>{}</li>", with_code(&escape(line)))).collect();
+    format!("<section class=\"needs\"><h2>Needs a person</h2><ul>{items}</ul></section>\n")
+}
+
+fn tiles(status: &Status) -> String {
+    let money = &status.today.money;
+    let charged = Kopecks(money.renewals.amount.0.saturating_add(money.purchases.amount.0));
+    let tiles = [
+        ("active rights", grouped(status.rights.iter().map(|(_, rows)| rows).sum::<i64>())),
+        ("charged today", whole_rubles(charged)),
+        ("topped up today", whole_rubles(money.top_ups.amount)),
+        ("refunded today", whole_rubles(money.refunds.amount)),
+        ("in wallets", whole_rubles(status.wallets.total)),
+        ("messages sent today", grouped(i64::try_from(status.today.sent).unwrap_or(i64::MAX))),
+    ];
+    let tiles: String = tiles
+        .iter()
+        .map(|(name, value)| format!("<div class=\"tile\"><b>{value}</b><span>{name}</span></div>"))
+        .collect();
+    format!("<div class=\"tiles\">{tiles}</div>\n")
+}
+
+fn table(rows: &[Vec<String>]) -> String {
+    let row = |cells: &Vec<String>, tag: &str| {
+        let cells: String = cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect();
+        format!("<tr>{cells}</tr>")
+    };
+    let (head, rest) = rows.split_first().map_or((String::new(), rows), |(head, rest)| (row(head, "th"), rest));
+    let rest: String = rest.iter().map(|cells| row(cells, "td")).collect();
+    format!("<div class=\"scroll\"><table>{head}{rest}</table></div>")
+}
+
+fn charts(history: &History) -> Vec<Chart<'static>> {
+    let days = &history.days;
+    let all = |number: fn(&Day) -> i64| days.iter().map(number).sum::<i64>();
+    let bars = |title, note, series| Chart {
+        title,
+        note,
+        form: Form::Bars,
+        days: days.iter().map(|day| day.date).collect(),
+        series,
+        say: |number| number.to_string(),
+        scale: short,
+    };
+    let of = |name, color, number: fn(&Day) -> i64| Series {
+        name,
+        color,
+        numbers: days.iter().map(|day| Some(number(day))).collect(),
+    };
+    let charged = |day: &Day| day.money.renewals.amount.0 + day.money.purchases.amount.0;
+    let refunded = |day: &Day| day.money.refunds.amount.0;
+    let money = Chart {
+        say: |kopecks| rubles(Kopecks(kopecks)),
+        scale: |kopecks| short(kopecks / 100),
+        ..bars(
+            "Revenue, RUB a day",
+            format!(
+                "{} charged in {}, {} refunded",
+                whole_rubles(Kopecks(all(charged))),
+                counted(days.len() as u64, "day"),
+                whole_rubles(Kopecks(all(refunded)))
+            ),
+            vec![
+                of("renewals", "a", |day| day.money.renewals.amount.0),
+                of("purchases", "b", |day| day.money.purchases.amount.0),
+            ],
+        )
+    };
+    let through = Chart {
+        form: Form::Lines,
+        say: money.say,
+        scale: money.scale,
+        ..bars(
+            "Top-ups and refunds, RUB a day",
+            format!("{} topped up", whole_rubles(Kopecks(all(|day| day.money.top_ups.amount.0)))),
+            vec![of("topped up", "b", |day| day.money.top_ups.amount.0), of("refunded", "bad", refunded)],
+        )
+    };
+    let (renewed, ended) = (all(|day| day.done.renewed), all(|day| day.done.ended));
+    let share = ended.saturating_mul(1000).checked_div(renewed + ended).unwrap_or_default();
+    let failed = all(|day| day.done.failed + day.done.parked);
+    let proofs = |name, color, number: fn(&Done) -> Option<i64>| Series {
+        name,
+        color,
+        numbers: days.iter().map(|day| number(&day.done)).collect(),
+    };
+    vec![
+        money,
+        through,
+        bars("Renewals", format!("{renewed} subscriptions renewed"), vec![of("renewed", "a", |day| day.done.renewed)]),
+        bars(
+            "Churn",
+            format!("{ended} rights ended: {}.{} % of what ended or was renewed", share / 10, share % 10),
+            vec![of("ended", "c", |day| day.done.ended)],
+        ),
+        forecast(history),
+        bars(
+            "Rows that failed",
+            format!("{failed} failed or parked"),
+            vec![of("failed", "bad", |day| day.done.failed), of("parked", "c", |day| day.done.parked)],
+        ),
+        bars(
+            "Runs that ended badly",
+            "Neither done nor stopped in good order".to_owned(),
+            vec![of("runs", "bad", |day| day.done.bad_runs)],
+        ),
+        Chart {
+            form: Form::Lines,
+            say: |seconds| format!("{seconds} s"),
+            ..bars(
+                "From end to proof, seconds",
+                "How long after its end a right is proven gone from every server".to_owned(),
+                vec![
+                    proofs("half", "a", |done| done.proof_p50),
+                    proofs("99 of 100, worst run", "c", |done| done.proof_p99),
+                ],
+            )
+        },
+        bars(
+            "Messages",
+            format!("{} sent, {} given up", all(|day| day.done.sent), all(|day| day.done.dead)),
+            vec![
+                of("sent", "a", |day| day.done.sent),
+                of("dropped", "c", |day| day.done.dropped),
+                of("given up", "bad", |day| day.done.dead),
+            ],
+        ),
+    ]
+}
+
+fn forecast(history: &History) -> Chart<'static> {
+    let rows: i64 = history.ahead.iter().map(|(_, ends)| ends.rows).sum();
+    let renewing: i64 = history.ahead.iter().map(|(_, ends)| ends.renewing).sum();
+    let numbers = |number: fn(i64, i64) -> i64| {
+        history.ahead.iter().map(|(_, ends)| Some(number(ends.rows, ends.renewing))).collect()
+    };
+    Chart {
+        title: "Ends of the next 30 days",
+        note: format!("{rows} rights end, {renewing} of them renew themselves"),
+        form: Form::Bars,
+        days: history.ahead.iter().map(|(date, _)| *date).collect(),
+        series: vec![
+            Series { name: "renew themselves", color: "a", numbers: numbers(|_, renewing| renewing) },
+            Series { name: "end", color: "c", numbers: numbers(|rows, renewing| rows - renewing) },
+        ],
+        say: |number| number.to_string(),
+        scale: short,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        for (number, text) in
+            [(0, "0"), (999, "999"), (1_000, "1\u{202f}000"), (-1_234_567, "-1\u{202f}234\u{202f}567")]
+        {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_text_can_leave_it() {
+        assert_eq!(escape("<b onclick='x'>\"&"), "&lt;b onclick=&#39;x&#39;&gt;&quot;&amp;");
+        assert_eq!(with_code(&escape("see `a <b>`")), "see <code>a &lt;b&gt;</code>");
+        let cell = vec![vec!["<script>".to_owned()]];
+        assert!(!table(&cell).contains("<script>"));
+    }
+}
