@@ -108,3 +108,4 @@ peers:
 	@scripts/install-example-tools.sh || echo '== no Python or Node.js here: the examples for bots are SKIPPED' >&2
 	@scripts/install-telegram-emulator.sh || echo '== no Telegram emulator here: its tests are SKIPPED' >&2
 	@scripts/install-pgbouncer.sh || echo '== no PgBouncer here: its tests are SKIPPED' >&2
+	@scripts/install-faketime.sh || echo '== no libfaketime here: the test of a wrong clock is SKIPPED' >&2
