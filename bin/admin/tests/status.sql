@@ -62,7 +62,8 @@ SELECT gen_random_uuid(), r.pass, '0.1.0', r.at::timestamptz, r.at::timestamptz 
 FROM (VALUES
     ('renew', '2026-02-21 11:50:00Z', interval '1.25 s', 'done', 0,
         '{"counts": {"listed": 3, "renewed": 2, "short": 1, "parked": 0, "busy": 0, "failed": 0, "left": 0},
-          "notices": {"written": 3, "sent": 3, "dropped": 1, "dead": 0, "waiting": 0}, "error": null}'),
+          "notices": {"written": 3, "sent": 3, "dropped": 1, "dead": 0, "waiting": 0}, "error": null,
+          "warnings": ["1 notices wait: there is no bot token (telegram.token_file)"]}'),
     ('renew', '2026-02-21 11:40:00Z', interval '2 s', 'failed', 69, '{"counts": {}, "error": "gone"}'),
     ('renew', '2026-02-20 20:50:00Z', interval '2 s', 'done', 0,
         '{"counts": {"renewed": 100}, "notices": {"sent": 100}, "error": null}'),

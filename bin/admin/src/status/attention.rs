@@ -28,6 +28,21 @@ pub(super) fn of(status: &Status, is_a_copy: bool) -> Vec<String> {
     if dead > 0 {
         found.push(format!("{} given up: see `admin notices list`", counted(dead, "notice")));
     }
+    found.extend(warnings(status));
+    found
+}
+
+/// What the last runs warned of, said once however many passes say it. A stop in good order is no warning to a person.
+fn warnings(status: &Status) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for pass in &status.passes {
+        let last = pass.last.iter().filter(|run| run.exit_code != i32::from(Exit::Stopped.code()));
+        for warning in last.flat_map(|run| &run.warnings) {
+            if !found.iter().any(|line| line.ends_with(warning.as_str())) {
+                found.push(format!("{} warns: {warning}", pass.name));
+            }
+        }
+    }
     found
 }
 

@@ -58,6 +58,7 @@ fn pass(pass: &Pass) -> Value {
             "outcome": run.outcome,
             "exit_code": run.exit_code,
             "counts": run.counts.iter().map(|(name, rows)| (name.clone(), json!(rows))).collect::<Map<_, _>>(),
+            "warnings": run.warnings,
             "error": run.error,
         })),
     })

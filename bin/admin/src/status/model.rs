@@ -85,6 +85,8 @@ pub struct Run {
     pub counts: Vec<(String, u64)>,
     /// Servers that it told about.
     pub servers: u64,
+    /// What went on degraded.
+    pub warnings: Vec<String>,
     /// Why it failed or was refused.
     pub error: Option<String>,
 }
@@ -203,6 +205,12 @@ fn ended_run(run: &PassRun) -> Option<Run> {
         outcome: run.outcome.clone().unwrap_or_default(),
         exit_code: run.exit_code.unwrap_or_default(),
         counts: in_order(&run.pass, numbers(&summary["counts"], &[])),
+        warnings: summary["warnings"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|w| Some(w.as_str()?.to_owned()))
+            .collect(),
         servers: summary["nodes"].as_array().map_or(0, |nodes| nodes.len() as u64),
         error,
     })
