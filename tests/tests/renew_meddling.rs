@@ -148,6 +148,28 @@ fn an_error_that_everybody_gets_ends_the_pass_and_parks_nobody() {
     }
 }
 
+/// Nothing had to be charged for the one who is short of money, so he tells nothing about those who are not.
+#[test]
+fn an_error_that_every_charge_gets_parks_nobody_though_some_are_short_of_money() {
+    db_test(async |db| {
+        let world = World::new(db).await;
+        world.subscriber(1, 0, NOW + HOUR).await;
+        for user in 2..=4 {
+            world.subscriber(user, PRICE, NOW + HOUR).await;
+        }
+        world
+            .execute(
+                "CREATE FUNCTION sabotage() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN PERFORM no_such_function(1); RETURN NEW; END $$;
+                 CREATE TRIGGER sabotage BEFORE INSERT ON payments FOR EACH ROW EXECUTE FUNCTION sabotage()",
+            )
+            .await;
+        let ran = world.pass().try_run(&|_| {}).await;
+        assert!(ran.error.as_ref().is_some_and(DbError::is_configuration), "{ran:?}");
+        assert_eq!((ran.summary.short, world.number("SELECT count(*) FROM parked").await), (1, 0));
+    });
+}
+
 #[test]
 fn a_window_longer_than_the_period_charges_one_period_a_pass() {
     for batch_rows in [1, 2, 500] {

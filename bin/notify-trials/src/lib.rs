@@ -117,7 +117,7 @@ async fn remind(
     let beginning = ReminderKey { next_reminder_at: from_micros(0).unwrap_or_else(|| db.now()), id: SubscriptionId(0) };
     let mut cursor = beginning;
     let mut pages = Pages::above(cursor, settings.batch_rows);
-    let suspects = Suspects::default();
+    let suspects = Suspects::unless(|written: &Written| !written.reminded.is_empty());
     while let Some(page) = pages.next() {
         if deadline.is_over() {
             summary.cut_short = true;

@@ -98,7 +98,7 @@ impl<'a, X: Xray> Worker<'a, X> {
         let mut ids: Vec<CredentialId> = unused.filter_map(|extra| extra.credential).collect();
         ids.sort_unstable();
         ids.dedup();
-        let suspects = Suspects::default();
+        let suspects = Suspects::unless(|retired: &Vec<CredentialId>| !retired.is_empty());
         let batch =
             run_batch(self.db, self.deadline, "retire", &ids, &suspects, async |tx, ids| tx.retire_unused(ids).await);
         let batch = batch.await;

@@ -26,7 +26,7 @@ impl RenewPass<'_> {
         let beginning = RenewalKey::after(self.db.now() + bounds.window);
         let mut cursor = beginning;
         let mut undone = false;
-        let suspects = Suspects::default();
+        let suspects = Suspects::unless(|written: &Written| !written.announced.is_empty());
         let mut pages = Pages::above(cursor, self.settings.batch_rows);
         while let Some(page) = pages.next() {
             if self.deadline.is_over() {
@@ -49,7 +49,7 @@ impl RenewPass<'_> {
         &self,
         listed: &[RenewalKey],
         bounds: AnnouncementBounds,
-        suspects: &Suspects<RenewalKey>,
+        suspects: &Suspects<RenewalKey, Written>,
         summary: &mut Summary,
     ) -> Result<bool, DbError> {
         let batch = run_batch(self.db, self.deadline, "announce", listed, suspects, async |tx, keys| {

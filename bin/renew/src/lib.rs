@@ -71,6 +71,9 @@ pub struct RenewPass<'a> {
     pub observer: &'a dyn Fn(&Outcome),
 }
 
+/// What a committed transaction did: what became of its rows, and notices written.
+type Written = (Vec<Outcome>, u64);
+
 /// What became of one page.
 #[derive(Default)]
 struct PageResult {
@@ -91,7 +94,9 @@ impl RenewPass<'_> {
         let start = RenewalKey::after(pass_began - bounds.grace);
         let cursor = Cell::new(start);
         let mut busy = Vec::new();
-        let suspects = Suspects::default();
+        let suspects = Suspects::unless(|(outcomes, _): &Written| {
+            outcomes.iter().any(|outcome| matches!(outcome, Outcome::Renewed { .. }))
+        });
         {
             let mut results = std::pin::pin!(self.results(due, start, &cursor, &suspects));
             while let Some(result) = results.try_next().await? {
@@ -118,7 +123,7 @@ impl RenewPass<'_> {
         due: RenewalDue,
         start: RenewalKey,
         cursor: &'b Cell<RenewalKey>,
-        suspects: &'b Suspects<RenewalKey>,
+        suspects: &'b Suspects<RenewalKey, Written>,
     ) -> impl Stream<Item = Result<PageResult, DbError>> + 'b {
         let pages = Pages::above(start, self.settings.batch_rows);
         stream::try_unfold(pages, move |pages| async move {
@@ -142,7 +147,7 @@ impl RenewPass<'_> {
         &self,
         due: RenewalDue,
         listed: Vec<RenewalKey>,
-        suspects: &Suspects<RenewalKey>,
+        suspects: &Suspects<RenewalKey, Written>,
     ) -> PageResult {
         let batch = run_batch(self.db, self.deadline, "renew", &listed, suspects, async |tx, keys| {
             renew(tx, keys, due, self.settings).await
@@ -186,7 +191,7 @@ impl RenewPass<'_> {
         &self,
         due: RenewalDue,
         busy: Vec<RenewalKey>,
-        suspects: &Suspects<RenewalKey>,
+        suspects: &Suspects<RenewalKey, Written>,
         summary: &mut Summary,
     ) -> Result<(), DbError> {
         let mut held = Vec::new();
@@ -255,12 +260,7 @@ impl RenewPass<'_> {
 }
 
 /// One transaction: claim, decide, write, compare. All statements are set-based and their number is fixed.
-async fn renew(
-    tx: &Tx<'_>,
-    listed: &[RenewalKey],
-    due: RenewalDue,
-    settings: Settings,
-) -> Result<(Vec<Outcome>, u64), DbError> {
+async fn renew(tx: &Tx<'_>, listed: &[RenewalKey], due: RenewalDue, settings: Settings) -> Result<Written, DbError> {
     crash_point!("renew.before_claim");
     let claimed = tx.claim_renewal_due(listed, due).await?;
     let plan = Plan::of(claimed, tx.now(), settings.bounds.grace);

@@ -2,7 +2,8 @@
 //! a transaction of its own.
 //!
 //! Some errors may be a row's or everybody's: a function that is missing is called by one row's trigger, or by all of
-//! them. Who is to blame shows when others come through, in that page or in another: see [`Suspects`].
+//! them. Who is to blame shows when others come through, in that page or in another: see [`Suspects`]. A row of which
+//! nothing had to be written proves nothing: a customer who is short of money comes through where no charge does.
 
 use std::cell::RefCell;
 
@@ -39,7 +40,10 @@ const SUSPECT_ROWS: usize = 30;
 /// Rows that failed with an error that may be anybody's, while nothing has come through yet in the whole pass. The first
 /// page in which a row does lays it at their door; [`SUSPECT_PAGES`] in a row, or the end of the pass, at everybody's.
 #[derive(Debug)]
-pub struct Suspects<K>(RefCell<Held<K>>);
+pub struct Suspects<K, R> {
+    held: RefCell<Held<K>>,
+    came_through: fn(&R) -> bool,
+}
 
 #[derive(Debug)]
 struct Held<K> {
@@ -48,18 +52,20 @@ struct Held<K> {
     some_came_through: bool,
 }
 
-impl<K> Default for Suspects<K> {
-    fn default() -> Self {
-        Self(RefCell::new(Held { rows: Vec::new(), pages: 0, some_came_through: false }))
+impl<K, R> Suspects<K, R> {
+    /// Nobody yet. `came_through` says of a committed transaction whether the pass's own work was done in it for any row:
+    /// not that all were held by others, or that nothing had to be written.
+    #[must_use]
+    pub fn unless(came_through: fn(&R) -> bool) -> Self {
+        Self { held: RefCell::new(Held { rows: Vec::new(), pages: 0, some_came_through: false }), came_through }
     }
-}
 
-impl<K> Suspects<K> {
     /// Takes the pieces of a page that has run to its end and gives those whose fate is known now; an error when it is
     /// everybody's.
-    fn judge<R>(&self, pieces: Vec<Piece<K, R>>) -> Batch<K, R> {
-        let held = &mut *self.0.borrow_mut();
-        held.some_came_through |= pieces.iter().any(|piece| matches!(piece, Piece::Done(_)));
+    fn judge(&self, pieces: Vec<Piece<K, R>>) -> Batch<K, R> {
+        let held = &mut *self.held.borrow_mut();
+        held.some_came_through |=
+            pieces.iter().any(|piece| matches!(piece, Piece::Done(done) if (self.came_through)(done)));
         let held_before = held.rows.len();
         let mut known = Vec::with_capacity(pieces.len());
         for piece in pieces {
@@ -83,7 +89,7 @@ impl<K> Suspects<K> {
     /// # Errors
     /// That one.
     pub fn acquit(self) -> Result<(), DbError> {
-        self.0.into_inner().rows.pop().map_or(Ok(()), |(_, error)| Err(error))
+        self.held.into_inner().rows.pop().map_or(Ok(()), |(_, error)| Err(error))
     }
 }
 
@@ -94,7 +100,7 @@ pub async fn run_batch<K: Copy, R>(
     deadline: &Deadline,
     name: &'static str,
     keys: &[K],
-    suspects: &Suspects<K>,
+    suspects: &Suspects<K, R>,
     body: impl AsyncFn(&Tx<'_>, &[K]) -> Result<R, DbError>,
 ) -> Batch<K, R> {
     if keys.is_empty() {
