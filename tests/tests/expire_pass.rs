@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use access_support::expire::RENEW_GRACE;
 use access_support::{BASIC, Call, Credential, DAY, Kind, MINUTE, NOW, Server, TAG, World};
+use perennial_core::db::DbError;
 use perennial_core::ending::{BRAKE_FREE, Brake};
 use perennial_core::time::micros;
 use perennial_testkit::builders::{Bot, Status, Subscription, User, set_bot_clock};
@@ -283,6 +284,27 @@ fn a_row_that_breaks_its_batch_costs_one_row_and_is_never_parked() {
         assert_eq!(one.emails(TAG).len(), 1);
         world.execute("DROP TRIGGER poison ON subscriptions").await;
         assert_eq!(world.run_expire(&[&one, &other]).await.ended, [5]);
+    });
+}
+
+#[test]
+fn what_is_closed_is_removed_also_when_nothing_can_be_ended() {
+    db_test(async |db| {
+        let world = World::new(db).await;
+        let gone = world.subscriber(1, Status::Expiring, Duration::minutes(-2)).await;
+        over(&world, 2).await;
+        let [one, other] = served(&world).await;
+        world
+            .execute(
+                "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                     PERFORM no_such_function(1); RETURN NEW; END $$;
+                 CREATE TRIGGER broken BEFORE INSERT ON notices FOR EACH ROW EXECUTE FUNCTION broken()",
+            )
+            .await;
+        let ran = world.expire().try_run(&[one.node(), other.node()]).await;
+        assert!(ran.error.as_ref().is_some_and(DbError::is_configuration), "{ran:?}");
+        assert_eq!(world.rows().await, ["1 payment expired none", "2 payment active open"]);
+        assert!(!one.lets_in(TAG, gone.uuid) && !other.lets_in(TAG, gone.uuid));
     });
 }
 

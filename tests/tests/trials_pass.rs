@@ -10,7 +10,7 @@ use std::time::Duration;
 use delivery_support::{DAY, HOUR, MINUTE, NOW, Outbox, budget};
 use notify_trials::plan::{Moment, Stage};
 use notify_trials::{Reminded, Settings, Summary};
-use perennial_core::db::{Actor, DatabaseOptions};
+use perennial_core::db::{Actor, DatabaseOptions, DbError};
 use perennial_core::ending::{Brake, EndSettings, Ended};
 use perennial_core::ids::{RunId, SubscriptionId};
 use perennial_core::time::{Deadline, Timestamp, micros};
@@ -45,6 +45,12 @@ impl Pass {
     }
 
     async fn run_until(self, deadline: &Deadline, outbox: &Outbox) -> (Summary, Vec<String>) {
+        let (summary, told, outcome) = self.try_run_until(deadline, outbox).await;
+        outcome.unwrap();
+        (summary, told)
+    }
+
+    async fn try_run_until(self, deadline: &Deadline, outbox: &Outbox) -> (Summary, Vec<String>, Result<(), DbError>) {
         let actor = Actor { name: "notify-trials", run_id: RunId::new() };
         let options = DatabaseOptions { dry_run: self.dry_run, ..DatabaseOptions::of(actor) };
         let db = outbox.db.database(options, outbox.clock.clone(), budget());
@@ -66,10 +72,10 @@ impl Pass {
             end: Some(end),
         };
         let mut summary = Summary::default();
-        notify_trials::run(&db, deadline, &settings, &mut summary).await.unwrap();
+        let outcome = notify_trials::run(&db, deadline, &settings, &mut summary).await;
         let mut told = told.into_inner();
         told.sort();
-        (summary, told)
+        (summary, told, outcome)
     }
 }
 
@@ -341,6 +347,27 @@ fn a_row_that_breaks_its_reminder_is_parked_costs_no_other_and_still_ends() {
         assert_eq!(column(&outbox, parked).await, ["notify-trials 3"]);
         outbox.advance(HOUR * 12).await;
         assert_eq!(run(&outbox).await.1, ["1 ended", "2 ended"]);
+    });
+}
+
+#[test]
+fn trials_end_also_when_nobody_can_be_reminded() {
+    db_test(async |db| {
+        let outbox = Outbox::new(db).await;
+        trial(&outbox, 1, HOUR * 61, HOUR * 72).await;
+        trial(&outbox, 2, HOUR * 73, HOUR * 72).await;
+        outbox
+            .execute(
+                "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                     PERFORM no_such_function(1); RETURN NEW; END $$;
+                 CREATE TRIGGER broken BEFORE UPDATE OF next_reminder_at ON subscriptions FOR EACH ROW
+                     EXECUTE FUNCTION broken()",
+            )
+            .await;
+        let (summary, told, outcome) = PASS.try_run_until(&budget(), &outbox).await;
+        assert!(outcome.as_ref().is_err_and(DbError::is_configuration), "{outcome:?}");
+        assert_eq!((summary.ended, told), (1, vec!["2 ended".to_owned()]));
+        assert_eq!(outbox.number("SELECT count(*) FROM parked").await, 0);
     });
 }
 

@@ -4,6 +4,8 @@
 //! credential, in the database alone; then [`perennial_core::removal`] takes closed credentials off every server, asks
 //! whether they are gone, and expires the rows that are proven gone from all.
 //!
+//! What is closed is removed also when ending itself is in trouble: the one must not keep the other waiting.
+//!
 //! A crash anywhere leaves work that the next pass takes up: an ended row is `expiring` until its proof, a closing
 //! credential is listed until it is retired. Who pays meanwhile has a new credential and is served at once.
 //!
@@ -38,7 +40,10 @@ pub async fn run<X: Xray>(
     summary: &mut Summary,
 ) -> Result<(), DbError> {
     let nodes = usable_nodes(db, deadline, nodes, &mut summary.warnings).await?;
-    ending::end_due(db, deadline, settings, &mut summary.ended).await?;
+    let ended = ending::end_due(db, deadline, settings, &mut summary.ended).await;
+    if ended.as_ref().is_err_and(DbError::is_unavailable) {
+        return ended;
+    }
     if !db.is_dry_run() {
         let removals = &mut summary.removals;
         removal::remove_closing(db, deadline, &nodes, settings.batch_rows, sessions, removals).await?;
@@ -47,7 +52,7 @@ pub async fn run<X: Xray>(
         db.run_tx("expiring", async |tx| Ok((tx.count_expiring().await?, tx.oldest_expiring().await?))).await?;
     summary.waiting_for_node = waiting.unsigned_abs();
     summary.oldest_expiring = oldest.and_then(|ended| Duration::try_from(db.now() - ended).ok()).unwrap_or_default();
-    Ok(())
+    ended
 }
 
 /// Adds new servers to the table, and leaves out those that were retired there. Their calls end with the pass's time.

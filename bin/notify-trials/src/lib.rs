@@ -98,14 +98,18 @@ pub async fn run(
     settings: &Settings<'_>,
     summary: &mut Summary,
 ) -> Result<(), DbError> {
-    remind(db, deadline, settings, summary).await?;
+    let reminded = remind(db, deadline, settings, summary).await;
+    if reminded.as_ref().is_err_and(DbError::is_unavailable) {
+        return reminded;
+    }
+    // Trouble with a message keeps no trial from its end.
     if let Some(end) = settings.end {
         let mut ended = EndSummary::default();
         let outcome = ending::end_due(db, deadline, end, &mut ended).await;
         summary.add(ended);
         outcome?;
     }
-    Ok(())
+    reminded
 }
 
 async fn remind(

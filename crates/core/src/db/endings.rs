@@ -77,8 +77,10 @@ FROM (
     LIMIT $3
 ) d";
 
+// In the order of an index: a walk through the table would first pass the ended rows of all the years.
 const COUNT_ACTIVE: &str = "-- count_active
-SELECT count(*) AS rows FROM (SELECT FROM subscriptions s WHERE s.status = 'active' LIMIT $1) a";
+SELECT count(*) AS rows
+FROM (SELECT FROM subscriptions s WHERE s.status = 'active' ORDER BY s.expires_at DESC, s.id DESC LIMIT $1) a";
 
 const CLAIM_END_DUE: &str = "-- claim_end_due
 SELECT s.id, s.telegram_id, s.source, s.tariff, s.expires_at, s.credential_id,
