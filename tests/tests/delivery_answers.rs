@@ -3,10 +3,13 @@
 
 mod delivery_support;
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use delivery_support::{HOUR, NOW, Outbox, SECOND, notice};
-use perennial_core::delivery::MAX_ATTEMPTS;
+use delivery_support::{HOUR, NOW, Outbox, PlainTexts, SECOND, notice};
+use perennial_core::delivery::{DeliverySummary, MAX_ATTEMPTS, deliver};
+use perennial_core::time::{Clock, Deadline, TestClock, Timestamp};
 use perennial_testkit::db_test;
 use perennial_testkit::fake_telegram::Fault;
 
@@ -56,12 +59,11 @@ fn a_wait_that_one_process_was_told_holds_for_the_next() {
         let outbox = Outbox::new(db).await;
         let id = outbox.ending(1).await;
         outbox.messenger.fail_call(1, Fault::throttle(90));
-        let (db, mut summary) = (outbox.open(), perennial_core::delivery::DeliverySummary::default());
+        let (db, mut summary) = (outbox.open(), DeliverySummary::default());
         // A budget that ends before the wait does.
-        let deadline = perennial_core::time::Deadline::after(SECOND * 30);
+        let deadline = Deadline::after(SECOND * 30);
         let (messenger, settings) = (&outbox.messenger, &outbox.settings);
-        let deliver = perennial_core::delivery::deliver;
-        deliver(&db, messenger, &delivery_support::PlainTexts, settings, &deadline, &mut summary).await.unwrap();
+        deliver(&db, messenger, &PlainTexts, settings, &deadline, &mut summary).await.unwrap();
         assert_eq!((summary.throttled, summary.sent), (1, 0));
         assert_eq!(outbox.state(id).await, state("pending", 0, "throttled for 90 s"));
         assert_eq!(outbox.time("not_before", id).await, Some(NOW + SECOND * 90));
@@ -70,6 +72,45 @@ fn a_wait_that_one_process_was_told_holds_for_the_next() {
         assert_eq!(outbox.messenger.throttled(), 0);
         assert!(outbox.time("sent_at", other).await.unwrap() >= NOW + SECOND * 90, "the bucket is everybody's");
     });
+}
+
+#[test]
+fn a_stop_ends_a_long_wait_at_once_and_leaves_what_waits() {
+    db_test(async |db| {
+        let outbox = Outbox::new(db.clone()).await;
+        for chat in 1..=3 {
+            outbox.ending(chat).await;
+        }
+        outbox.messenger.fail_call(1, Fault::throttle(90));
+        let deadline = delivery_support::budget();
+        let clock = Arc::new(StoppingClock { clock: outbox.clock.clone(), deadline: deadline.clone() });
+        let (db, mut summary) = (delivery_support::open(&db, clock), DeliverySummary::default());
+        let (messenger, settings) = (&outbox.messenger, &outbox.settings);
+        deliver(&db, messenger, &PlainTexts, settings, &deadline, &mut summary).await.unwrap();
+        assert_eq!((summary.throttled, summary.sent, outbox.count("pending").await), (1, 0, 3));
+        assert!(outbox.now() < NOW + SECOND * 3, "{}", outbox.now());
+    });
+}
+
+/// Somebody asks for a stop as soon as anything waits for longer than a second.
+struct StoppingClock {
+    clock: Arc<TestClock>,
+    deadline: Deadline,
+}
+
+impl Clock for StoppingClock {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn anchor(&self, _: Timestamp) {}
+
+    fn sleep_until(&self, at: Timestamp) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        if self.now() > NOW || at > NOW + SECOND {
+            self.deadline.stop();
+        }
+        self.clock.sleep_until(at)
+    }
 }
 
 #[test]

@@ -39,6 +39,8 @@ const FAILURES_TO_STOP: u32 = 3;
 const IDLE_PAUSE: Duration = Duration::from_millis(100);
 /// Pauses in a row without anything to send, after which the rest is left to the next pass.
 const IDLE_PAUSES: u32 = 25;
+/// How often is looked whether a stop was asked for: the messenger may have said to wait for minutes.
+const LOOK: Duration = Duration::from_millis(500);
 /// A message this late for its slot is given back. At 25 a second it keeps any second below 28, and Telegram allows 30.
 const LATE: Duration = Duration::from_millis(100);
 /// The most that slots are put into the future because claims take long.
@@ -196,6 +198,7 @@ impl<M: Messenger, T: Texts> Delivery<'_, M, T> {
                 continue;
             }
             let wake = course.waiting.front().map(|leased| leased.slot).into_iter().chain(claim_at).min();
+            let wake = wake.map(|at| at.min(self.db.now() + LOOK));
             tokio::select! {
                 biased;
                 Some(answer) = flying.next(), if !flying.is_empty() => {
