@@ -13,6 +13,9 @@ pub const AT_LEAST_ONCE: &[&str] =
     &["renewed", "trial_over", "subscription_over", "alert_parked", "alert_brake", "alert_dead"];
 /// After so many attempts a notice is dead; a person may retry it.
 pub const MAX_ATTEMPTS: i32 = 20;
+/// From so many attempts on the pause grows no longer. What was certainly not sent counts no further: a messenger that
+/// is away for days must not cost anybody a receipt.
+const LONGEST_PAUSE_FROM: i32 = 8;
 /// Params that name the end of the subscription that a notice is about.
 const ABOUT_END: [&str; 2] = ["deadline", "ends"];
 
@@ -102,6 +105,7 @@ pub(super) fn recorded(notice: &ClaimedNotice, result: &Result<i64, MessengerErr
     let later = |base: Recorded, not_before: Option<Timestamp>| {
         if attempts >= MAX_ATTEMPTS { Recorded { status: "dead", ..base } } else { Recorded { not_before, ..base } }
     };
+    let not_sent = attempts.min(notice.attempts.max(LONGEST_PAUSE_FROM));
     let backing_off = Some(now + backoff(attempts));
     match result {
         Ok(message_id) => Recorded { status: "sent", message_id: Some(*message_id), ..base },
@@ -113,7 +117,7 @@ pub(super) fn recorded(notice: &ClaimedNotice, result: &Result<i64, MessengerErr
         Err(MessengerError::ChatMoved { to }) => Recorded { moved_to: Some(TelegramId(*to)), ..later(base, None) },
         Err(MessengerError::Unreachable { .. }) => Recorded { status: "dropped", ..base },
         Err(MessengerError::Refused { .. }) => Recorded { status: "dead", ..base },
-        Err(MessengerError::Transient { .. }) => later(base, backing_off),
+        Err(MessengerError::Transient { .. }) => Recorded { attempts: not_sent, not_before: backing_off, ..base },
         Err(MessengerError::Unknown { .. }) if is_at_least_once(&notice.kind) => later(base, backing_off),
         Err(MessengerError::Unknown { .. }) => Recorded { status: "dropped", ..base },
     }
@@ -121,7 +125,7 @@ pub(super) fn recorded(notice: &ClaimedNotice, result: &Result<i64, MessengerErr
 
 /// 30 s, doubled with each attempt up to an hour.
 pub(super) fn backoff(attempts: i32) -> Duration {
-    let doublings = u32::try_from(attempts.clamp(1, 8) - 1).unwrap_or(0);
+    let doublings = u32::try_from(attempts.clamp(1, LONGEST_PAUSE_FROM) - 1).unwrap_or(0);
     Duration::from_secs(30 << doublings).min(Duration::from_secs(3600))
 }
 

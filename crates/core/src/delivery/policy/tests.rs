@@ -139,8 +139,10 @@ fn what_came_of_an_attempt_is_recorded_by_the_policy_of_its_kind() {
         assert_eq!(outcome(kind, 0, Ok(5)), ("sent", 1, None), "{kind}");
         assert_eq!(outcome(kind, 0, transient()), ("pending", 1, Some(30)), "{kind}");
         assert_eq!(outcome(kind, 3, transient()), ("pending", 4, Some(240)), "{kind}");
-        assert_eq!(outcome(kind, 15, transient()), ("pending", 16, Some(3_600)), "{kind}");
-        assert_eq!(outcome(kind, MAX_ATTEMPTS - 1, transient()).0, "dead", "{kind}");
+        assert_eq!(outcome(kind, 7, transient()), ("pending", 8, Some(3_600)), "{kind}");
+        assert_eq!(outcome(kind, 8, transient()), ("pending", 8, Some(3_600)), "{kind}");
+        assert_eq!(outcome(kind, 15, transient()), ("pending", 15, Some(3_600)), "{kind}");
+        assert_eq!(outcome(kind, MAX_ATTEMPTS - 1, unknown()).0, if again { "dead" } else { "dropped" }, "{kind}");
         let sent_or_not = if again { ("pending", 1, Some(30)) } else { ("dropped", 1, None) };
         assert_eq!(outcome(kind, 0, unknown()), sent_or_not, "{kind}");
     }
