@@ -420,6 +420,12 @@ BEGIN
     ELSIF $2 AND (current.source, current.status) <> ('payment', 'active') THEN
         RAISE EXCEPTION 'subscription % (%, %) cannot be renewed automatically', $1, current.source, current.status
             USING ERRCODE = 'PK005', HINT = 'Only an active, paid subscription renews; trials and grants end.';
+    ELSIF $2 AND EXISTS (
+        SELECT FROM payments p WHERE p.subscription_id = $1 AND p.voided_at IS NULL AND p.period_end > current.expires_at
+    ) THEN
+        -- The next period would begin in the middle of a paid one, and no day is sold twice: renew would park the row.
+        RAISE EXCEPTION 'subscription % was cancelled', $1
+            USING ERRCODE = 'PK005', HINT = 'Buy again: the days that are already paid for come back with it.';
     END IF;
     IF current.auto_renew <> $2 THEN
         UPDATE subscriptions s SET auto_renew = $2 WHERE s.id = $1 RETURNING * INTO STRICT changed;

@@ -214,6 +214,22 @@ fn automatic_renewal_goes_on_and_off_for_active_paid_rows() {
     });
 }
 
+/// `renew` would charge days that are paid already, be refused, and park the row: an alarm at an operator's for a
+/// customer's two clicks.
+#[test]
+fn what_was_cancelled_is_bought_again_and_not_switched_on() {
+    db_test(async |db| {
+        let client = shop(&db).await;
+        answer(&client, BUY).await;
+        set_now(&client, "2026-03-20 12:00+00").await;
+        answer(&client, "perennial_cancel(1, 'c')").await;
+        assert_eq!(refused_by(&client, "perennial_set_auto_renew(1, true)").await, "PK005");
+        assert_eq!(answer(&client, "perennial_set_auto_renew(1, false)").await, json!(false));
+        answer(&client, "perennial_buy(1, 'basic_30', false, 'again')").await;
+        assert_eq!(answer(&client, "perennial_set_auto_renew(1, true)").await, json!(true));
+    });
+}
+
 fn text_of(wanted: bool) -> &'static str {
     if wanted { "t" } else { "f" }
 }

@@ -204,7 +204,7 @@ pub async fn refund(session: &Session, call: cli::Refund) -> Result<Answer, Fail
 /// Switches automatic renewal.
 ///
 /// # Errors
-/// Refused: unknown subscription, one that cannot renew.
+/// Refused: unknown subscription, one that cannot renew, or that was cancelled.
 pub async fn set_auto_renew(session: &Session, call: cli::SetAutoRenew) -> Result<Answer, Failure> {
     let db = session.writer().await?;
     let (id, on) = (SubscriptionId(call.subscription_id), call.switch.is_on());

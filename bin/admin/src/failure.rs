@@ -182,7 +182,9 @@ fn of_sqlstate(at: &str, sqlstate: &str) -> Option<&'static str> {
         ("PK004", _) => "a user has one trial for life; `admin grant` gives days",
         ("PK005", "buy" | "grant") => "wait for its end, or refund or cancel it first",
         ("PK005", "refund") => "`admin explain` lists the payments; the latest one that stands goes first",
-        ("PK005", "set_auto_renew") => "only an active, paid subscription renews",
+        ("PK005", "set_auto_renew") => {
+            "only an active, paid subscription renews; one that was cancelled is bought again"
+        }
         ("22023", "ensure_user") => "an IANA name, such as Europe/Moscow",
         _ => return None,
     })

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use perennial_core::ids::SubscriptionId;
 use perennial_testkit::builders::{User as NewUser, set_discount};
+use tokio_postgres::error::SqlState;
 
 use super::super::{GRACE, NOW, WINDOW, World, kopecks, telegram_id};
 use super::model::{Model, Payment, Sub, Tariff, TariffState, User, anchor_at, period_end};
@@ -256,9 +257,16 @@ impl Simulation {
         };
         let users = self.model.users.len();
         let user = &mut self.model.users[user % users];
+        let paid_until = user.sub.as_ref().and_then(|sub| user.paid_until(sub.id));
         let Some(sub) = user.sub.as_mut() else { return };
         let id = SubscriptionId(sub.id);
         match *op {
+            // Cancelled: its days come back with a purchase.
+            Op::SetAutoRenew { on: true, .. } if paid_until > Some(sub.end) => {
+                let refused = self.world.bot().set_auto_renew(id, true).await.unwrap_err();
+                assert_eq!(refused.code().map(SqlState::code), Some("PK005"));
+                self.figures.refused += 1;
+            }
             Op::Cancel { .. } => {
                 sub.end = sub.end.min(now);
                 sub.auto_renew = false;
