@@ -177,7 +177,7 @@ fn a_pass_removes_proves_and_says_so_in_summary_log_and_metrics() {
         for line in [
             "perennial_pass_rows{pass=\"expire-fast\",outcome=\"proven\"} 60",
             "perennial_end_to_proof_seconds{pass=\"expire-fast\",quantile=\"0.99\"} ",
-            "perennial_end_to_proof_seconds{pass=\"expire-fast\",quantile=\"oldest\"} 0",
+            "perennial_unproven_oldest_seconds{pass=\"expire-fast\"} 0",
             "perennial_pass_exit_code{pass=\"expire-fast\"} 0",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
@@ -206,7 +206,10 @@ fn the_oldest_end_without_a_proof_shows_in_the_metrics() {
         let oldest = pass().1["end_to_proof_seconds"]["oldest"].as_u64().unwrap();
         assert!((3_600..3_700).contains(&oldest), "{oldest}");
         let text = std::fs::read_to_string(&metrics).unwrap();
-        assert!(text.contains(&format!("quantile=\"oldest\"}} {oldest}")), "{text}");
+        assert!(
+            text.contains(&format!("perennial_unproven_oldest_seconds{{pass=\"expire-fast\"}} {oldest}")),
+            "{text}"
+        );
         server.clear_faults();
         assert_eq!(pass().0, 0);
         assert_eq!(count(&client, "status = 'expired'").await, 1);
