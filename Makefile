@@ -17,6 +17,8 @@ BENCHARGS ?=
 SOAKARGS ?=
 SOAKSECONDS ?= 3600
 DEMOARGS ?=
+# make demo XRAY=real: the real server instead of a simulated one.
+XRAY ?=
 
 # What the Debian package holds, and what writes its pages.
 SHIPPED := -p perennial-admin -p perennial-renew -p perennial-notify-trials -p perennial-expire-fast \
@@ -34,11 +36,13 @@ help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | while IFS=$$'\t' read -r name text; do \
 		printf '  make %-8s %s\n' "$$name" "$$text"; done
 
-demo: build-tools server ## Build and run the demo on a throw-away server (DEMOARGS=...)
+demo: build-tools server ## Build and run the demo on a throw-away server (DEMOARGS=..., XRAY=real)
+	$(if $(filter real,$(XRAY)),@scripts/install-xray.sh)
 	@echo '== building (dev profile: the quicker to build)'
-	$(CARGO) build $(LOCKED) --workspace --bin renew --bin admin --bin with-postgres
+	$(CARGO) build $(LOCKED) --workspace --bins
 	@echo '== the demo, on a throw-away server'
-	$(TARGET_DIR)/debug/with-postgres $(TARGET_DIR)/debug/admin demo $(DEMOARGS)
+	$(TARGET_DIR)/debug/with-postgres $(TARGET_DIR)/debug/with-xray $(if $(filter real,$(XRAY)),--real) -- \
+		$(TARGET_DIR)/debug/admin demo $(DEMOARGS)
 
 test: build-tools server peers ## Build and run all tests on a throw-away server (TESTARGS=...)
 	@echo '== building the tests'
@@ -60,7 +64,7 @@ bench: build-tools server ## Run the benchmarks on a throw-away server that flus
 soak: build-tools server peers ## Kill passes at every point and at random for an hour (SOAKSECONDS=... SOAKARGS=...)
 	$(CARGO) build $(LOCKED) --workspace --bins --features perennial-core/crash-points
 	PERENNIAL_SOAK=1 PERENNIAL_SOAK_SECONDS=$(SOAKSECONDS) $(TARGET_DIR)/debug/with-postgres \
-		$(CARGO) $(RUN_TESTS) $(LOCKED) -p perennial-tests --test access_model --test crash_points --test random_kills \
+		$(CARGO) $(RUN_TESTS) $(LOCKED) -p perennial-tests --test access_model --test crash_points --test interleavings --test random_kills \
 		$(if $(NEXTEST),--no-fail-fast --no-capture,--no-fail-fast) $(SOAKARGS) $(if $(NEXTEST),,-- --nocapture)
 
 docs: ## Write docs/configuration.md from flags and settings

@@ -8,7 +8,7 @@ mod values;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use perennial_boot::BaseOptions;
+use perennial_boot::{BaseOptions, XrayOptions};
 use perennial_core::time::Timestamp;
 
 pub use calls::{Buy, Cancel, EnsureUser, Grant, Key, Refund, Rotate, Secret, SetAutoRenew, StartTrial, TopUp};
@@ -130,7 +130,7 @@ pub enum Command {
     /// The cluster this database belongs to
     #[command(subcommand)]
     Installation(InstallationCommand),
-    /// Fill a new database with a made-up service and renew it
+    /// Fill a new database with a made-up service and run the passes on it
     Demo(Demo),
 }
 
@@ -353,7 +353,7 @@ pub enum InstallationCommand {
 }
 
 /// `demo`
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Demo {
     /// How many customers to make up
     #[arg(long, value_name = "N", default_value_t = 4000, value_parser = clap::value_parser!(u32).range(100..=200_000))]
@@ -361,4 +361,7 @@ pub struct Demo {
     /// Makes up the same customers again
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u32,
+    #[allow(missing_docs)] // A doc comment here would become the help text of the command.
+    #[command(flatten)]
+    pub xray: XrayOptions,
 }

@@ -1,13 +1,15 @@
-//! `demo`: fills a new database with a made-up service, lets the real `renew` charge it twice, and checks the books.
+//! `demo`: fills a new database with a made-up service, lets the real `renew` charge it twice, checks the books, and, with
+//! Xray servers given, lets the other passes serve them, end what is over and heal a drift.
 //!
 //! The people are made by set-based SQL beside this file: the same seed makes the same people, their times counted from
 //! now. They carry Telegram ids that no real user has, and `renew` is run with settings of the demo's own and without
 //! delivery, so nobody is ever written to. A database that holds anybody else is refused.
 
+mod access;
 mod figures;
 mod made_up;
 mod messages;
-mod renew;
+mod programs;
 
 use std::io;
 
@@ -26,34 +28,40 @@ use crate::{migrate, verify};
 
 use figures::Figures;
 pub use made_up::fill;
-use renew::Renew;
+use programs::Programs;
 
 /// Megabytes for each sort and hash table of the checks.
 const WORK_MEM: u32 = 128;
 
+/// The programs that are run; without Xray servers the first alone.
+const PASSES: [&str; 4] = ["renew", "notify-trials", "expire-fast", "reconcile-xray"];
+
 /// Runs the command.
 ///
 /// # Errors
-/// Exit code 4 for a database that holds others than the demo's people, 78 without `renew` beside this program, 1 when
+/// Exit code 4 for a database that holds others than the demo's people, 78 without the passes beside this program, 1 when
 /// what the demo shows is not so.
 pub async fn run(session: &Session, call: cli::Demo) -> Result<Answer, Failure> {
     let stage = Stage { shown: session.output == Output::Text };
     let client = session.connect_directly().await?;
     made_up::must_be_new(&client).await?;
-    let renew = Renew::beside_this_program(session)?;
+    let nodes = call.xray.clients(&session.config)?;
+    let needed = if nodes.is_empty() { &PASSES[..1] } else { &PASSES[..] };
+    let programs = Programs::beside_this_program(session, needed)?;
     stage.heading("A new database")?;
     let migrated = migrate::migrate(session, None).await?;
     stage.say(&format!("{} applied\n", counted(migrated.applied.len() as u64, "migration")))?;
-    let first = made_up::fill(&client, call).await?;
+    let first = made_up::fill(&client, &call).await?;
     stage.say(&format!("{} people made up, with seed {}\n", call.users, call.seed))?;
     stage.say(&made_up::table(&client, first).await?)?;
-    let shown = show(session, &stage, &client, &renew, first).await?;
-    Ok(answer(call, &shown))
+    let shown = show(session, &stage, &client, &programs, first).await?;
+    let served = access::show(session, &stage, &client, &programs, &nodes).await?;
+    Ok(answer(&call, &shown, served.as_ref()))
 }
 
 /// What the demo showed.
 struct Shown {
-    runs: Vec<renew::Run>,
+    runs: Vec<programs::Run>,
     figures: [Figures; 3],
     verdicts: Vec<verify::Verdict>,
     told: Value,
@@ -64,18 +72,18 @@ async fn show(
     session: &Session,
     stage: &Stage,
     client: &Client,
-    renew: &Renew,
+    programs: &Programs,
     first: TelegramId,
 ) -> Result<Shown, Failure> {
     let before = Figures::read(client).await?;
     stage.heading("renew: one pass")?;
-    let first_run = renew.run(stage)?;
+    let first_run = programs.run(stage, "renew")?;
     let after = Figures::read(client).await?;
     stage.heading("Before and after")?;
     stage.say(&before.compared(&after))?;
 
     stage.heading("renew: once more")?;
-    let second_run = renew.run(stage)?;
+    let second_run = programs.run(stage, "renew")?;
     let again = Figures::read(client).await?;
     let same = if again == after {
         "nothing was done twice: every figure is as before\n".to_owned()
@@ -108,11 +116,12 @@ async fn show(
     })
 }
 
-fn answer(call: cli::Demo, shown: &Shown) -> Answer {
+fn answer(call: &cli::Demo, shown: &Shown, served: Option<&access::Served>) -> Answer {
     let [before, after, again] = &shown.figures;
     let good = shown.verdicts.iter().all(verify::Verdict::is_good) && after == again && before != after;
+    let good = good && served.is_none_or(access::Served::is_good);
     let end = if good {
-        "\nNothing is left running. The database stays as it is: try admin explain, admin parked, renew --dry-run.\n"
+        "\nEverything is as it should be. On a database of your own: admin explain, admin parked, renew --dry-run.\n"
     } else {
         "\nThis is not as it should be: something was done twice, nothing was done, or the books are broken.\n"
     };
@@ -122,10 +131,11 @@ fn answer(call: cli::Demo, shown: &Shown) -> Answer {
         "before": before.json(),
         "after": after.json(),
         "after_the_second_run": again.json(),
-        "renew": shown.runs.iter().map(renew::Run::json).collect::<Vec<_>>(),
+        "renew": shown.runs.iter().map(programs::Run::json).collect::<Vec<_>>(),
         "verify": verify::answer(&shown.verdicts).json,
         "explain": shown.told,
         "messages": shown.messages,
+        "access": served.map(access::Served::json),
         "good": good,
     });
     Answer { exit: if good { Exit::Done } else { Exit::Unforeseen }, ..Answer::new(end, json) }

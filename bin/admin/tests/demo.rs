@@ -6,12 +6,14 @@ mod support;
 use std::sync::Mutex;
 
 use admin::cli::Demo;
+use perennial_boot::XrayOptions;
+use perennial_testkit::fake_xray::FakeXray;
 use perennial_testkit::{db_test, db_test_unchecked};
-use support::{number, renew_program, run, sql};
+use support::{admin, number, programs, run, said, sql};
 
 #[test]
 fn the_demo_shows_that_nothing_is_done_twice() {
-    renew_program();
+    programs();
     // The checks are run once more afterwards.
     db_test(async |db| {
         let said = run(&db, &["demo", "--users", "1000", "--output", "json"]).good();
@@ -65,12 +67,37 @@ fn the_demo_shows_that_nothing_is_done_twice() {
 }
 
 #[test]
+fn with_servers_all_four_passes_are_shown_and_a_drift_is_healed() {
+    programs();
+    db_test(async |db| {
+        let servers = [(); 2].map(|()| FakeXray::builder().inbound("b").inbound("p").start().unwrap());
+        let addresses = servers.each_ref().map(|server| format!("{}#b:basic,p:plus", server.address()));
+        let nodes = format!("de1={} de2={}", addresses[0], addresses[1]);
+        let mut command = admin(&["demo", "--users", "300", "--output", "json"]);
+        let shown = said(command.env("DATABASE_URL", db.url()).env("PERENNIAL_XRAY", nodes)).good().json();
+        assert_eq!(shown["good"], true, "{shown}");
+        let steps = shown["access"]["steps"].as_array().unwrap();
+        let counts = |at: usize, name: &str| steps[at]["nodes"][0][name].as_u64().unwrap();
+        let titles: Vec<_> = steps.iter().map(|step| step["step"].as_str().unwrap()).collect();
+        assert_eq!(titles, ["filled", "ended", "drifted", "healed"]);
+        assert!(counts(0, "there") > 200 && counts(0, "there") == counts(0, "entitled"));
+        assert_eq!(counts(1, "there"), counts(0, "there") - 10, "ten have cancelled");
+        assert_eq!((counts(2, "missing"), counts(2, "extra")), (1, 1));
+        for server in &servers {
+            let there = server.users("b").len() + server.users("p").len();
+            assert_eq!(there as u64, counts(3, "entitled"));
+            assert!(!server.users("b").iter().any(|user| user.email.ends_with("stranger")));
+        }
+    });
+}
+
+#[test]
 fn the_same_seed_makes_the_same_people() {
     let people = |seed| {
         let found = Mutex::new(Vec::new());
         db_test(async |db| {
             let client = db.client().await;
-            admin::demo::fill(&client, Demo { users: 300, seed }).await.unwrap();
+            admin::demo::fill(&client, &Demo { users: 300, seed, xray: XrayOptions::default() }).await.unwrap();
             let query = "SELECT concat_ws(' ', u.telegram_id, u.language, u.time_zone, u.vip, s.tariff, s.status, c.uuid, \
                          w.balance_kopecks) FROM users u JOIN accounts w USING (telegram_id) \
                          LEFT JOIN subscriptions s USING (telegram_id) LEFT JOIN credentials c USING (telegram_id) \

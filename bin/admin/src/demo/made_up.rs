@@ -75,7 +75,7 @@ fn refused(message: String) -> Failure {
 ///
 /// # Errors
 /// The database's.
-pub async fn fill(client: &Client, call: cli::Demo) -> Result<TelegramId, Failure> {
+pub async fn fill(client: &Client, call: &cli::Demo) -> Result<TelegramId, Failure> {
     let range = [(&FIRST_ID as _, Type::INT8), (&LAST_ID as _, Type::INT8)];
     let row = client.query_typed_one(NEXT_ID, &range).await.map_err(|error| failed(&error))?;
     let first: i64 = row.get(0);

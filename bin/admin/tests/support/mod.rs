@@ -75,18 +75,23 @@ pub async fn number(client: &Client, query: &str) -> i64 {
     row.get(0)
 }
 
-/// Builds `renew` where it belongs, beside the program under test: cargo builds only what a test's package has itself.
-pub fn renew_program() -> PathBuf {
+/// Builds the passes where they belong, beside the program under test: cargo builds only what a test's package has itself.
+pub fn programs() {
     let admin = PathBuf::from(env!("CARGO_BIN_EXE_admin"));
     let folder = admin.parent().unwrap();
+    let passes = ["renew", "notify-trials", "expire-fast", "reconcile-xray"];
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--package", "perennial-renew", "--bin", "renew"]);
+    cargo.args(["build", "--quiet"]);
+    for pass in passes {
+        cargo.args(["--package", &format!("perennial-{pass}"), "--bin", pass]);
+    }
     if folder.file_name().is_some_and(|name| name == "release") {
         cargo.arg("--release");
     }
     cargo.arg("--target-dir").arg(folder.parent().unwrap());
     assert!(cargo.status().unwrap().success());
-    let renew = folder.join(format!("renew{}", std::env::consts::EXE_SUFFIX));
-    assert!(renew.is_file(), "{}", renew.display());
-    renew
+    for pass in passes {
+        let program = folder.join(format!("{pass}{}", std::env::consts::EXE_SUFFIX));
+        assert!(program.is_file(), "{}", program.display());
+    }
 }

@@ -1,7 +1,7 @@
-//! The real `renew`, as a program of its own.
+//! The real passes, as programs of their own.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use perennial_boot::Output;
@@ -13,56 +13,61 @@ use super::Stage;
 use crate::failure::Failure;
 use crate::session::Session;
 
-/// Variables that reach it; everything else of ours could make it write to somebody.
-const KEPT_VARIABLES: [&str; 3] = ["PATH", "HOME", "RUST_BACKTRACE"];
+/// Variables that reach them; everything else of ours could make them write to somebody.
+const KEPT_VARIABLES: [&str; 4] = ["PATH", "HOME", "RUST_BACKTRACE", "PERENNIAL_XRAY"];
 /// Exit codes of a pass that did its work: some of the made-up subscriptions have tariffs that have to be parked.
 const DONE: [i32; 2] = [0, 3];
 
-/// How to run it.
-pub(super) struct Renew {
-    program: PathBuf,
+/// How to run them.
+pub(super) struct Programs {
+    folder: PathBuf,
     database_url: SecretString,
     settings: NamedTempFile,
     output: Output,
 }
 
-/// One run of it.
+/// One run of one of them.
 pub(super) struct Run {
     exit_code: i32,
     stdout: String,
 }
 
-impl Renew {
-    /// Finds the program in the folder of this one.
+impl Programs {
+    /// Looks for these in the folder of this one.
     ///
     /// # Errors
-    /// Exit code 2 without a database URL to hand on, 78 without the program.
-    pub(super) fn beside_this_program(session: &Session) -> Result<Self, Failure> {
+    /// Exit code 2 without a database URL to hand on, 78 without a program.
+    pub(super) fn beside_this_program(session: &Session, names: &[&str]) -> Result<Self, Failure> {
         let database_url = session.options.database_url.clone().ok_or_else(|| {
             Failure::usage("the demo needs the database on its command line")
                 .with_hint("set DATABASE_URL or --database-url")
         })?;
-        let program = std::env::current_exe()
-            .map_err(|error| Failure::unforeseen(format!("cannot tell where this program is: {error}")))?
-            .with_file_name(format!("renew{}", std::env::consts::EXE_SUFFIX));
-        if !program.is_file() {
-            let missing = format!("there is no program {}", program.display());
-            return Err(Failure::configuration(missing).with_hint("build or install renew beside this one"));
+        let folder = std::env::current_exe()
+            .map_err(|error| Failure::unforeseen(format!("cannot tell where this program is: {error}")))?;
+        for program in names.iter().map(|name| beside(&folder, name)) {
+            if !program.is_file() {
+                let missing = format!("there is no program {}", program.display());
+                return Err(Failure::configuration(missing).with_hint("build or install all programs beside this one"));
+            }
         }
         let settings = settings(session)
             .map_err(|error| Failure::unforeseen(format!("cannot write the demo's settings: {error}")))?;
-        Ok(Self { program, database_url, settings, output: session.output })
+        Ok(Self { folder, database_url, settings, output: session.output })
     }
 
-    /// Runs one pass and waits for its end.
+    /// Runs one pass of a program and waits for its end.
     ///
     /// # Errors
     /// It could not be run or did not do its work.
-    pub(super) fn run(&self, stage: &Stage) -> Result<Run, Failure> {
+    pub(super) fn run(&self, stage: &Stage, name: &str) -> Result<Run, Failure> {
+        let program = beside(&self.folder, name);
         let form = if self.output == Output::Json { "json" } else { "text" };
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(&program);
+        if name != "reconcile-xray" {
+            command.arg("--no-deliver");
+        }
         command
-            .args(["--no-deliver", "-qq", "--output", form, "--config"])
+            .args(["-qq", "--output", form, "--config"])
             .arg(self.settings.path())
             .env_clear()
             .envs(KEPT_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
@@ -72,7 +77,7 @@ impl Renew {
             .stderr(Stdio::inherit());
         let output = command
             .output()
-            .map_err(|error| Failure::unforeseen(format!("cannot run {}: {error}", self.program.display())))?;
+            .map_err(|error| Failure::unforeseen(format!("cannot run {}: {error}", program.display())))?;
         let run = Run {
             exit_code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -81,7 +86,7 @@ impl Renew {
         if DONE.contains(&run.exit_code) {
             return Ok(run);
         }
-        Err(Failure::unforeseen(format!("renew ended with exit code {}: {}", run.exit_code, run.stdout.trim_end())))
+        Err(Failure::unforeseen(format!("{name} ended with exit code {}: {}", run.exit_code, run.stdout.trim_end())))
     }
 }
 
@@ -90,6 +95,10 @@ impl Run {
     pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|_| json!({ "exit_code": self.exit_code }))
     }
+}
+
+fn beside(this_program: &Path, name: &str) -> PathBuf {
+    this_program.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// Settings of the demo's own: what the host is set up with must not reach made-up people, nor their messages it.
