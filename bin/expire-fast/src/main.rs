@@ -6,7 +6,7 @@ use expire_fast::Summary;
 use expire_fast::flags::Flags;
 use expire_fast::sessions::Sessions;
 use perennial_boot::{
-    Config, Context, Delivery, Entry, ExpireSection, Report, SettingError, Shown, or_none, percentage, shown_nodes,
+    Config, Context, Delivery, Entry, ExpireSection, Report, SettingError, Shown, or_none, shown_nodes, shown_share,
     span,
 };
 use perennial_core::ending::{Brake, EndSettings, Ended};
@@ -29,7 +29,7 @@ impl Shown for Settings {
             ("nodes", shown_nodes(&self.nodes)),
             ("grace", span(self.grace)),
             ("max_ends", or_none(max_ends.as_ref())),
-            ("max_ends_share", percentage(*max_share_millionths)),
+            ("max_ends_share", shown_share(*max_share_millionths)),
             // Its arguments may hold a secret.
             ("on_removed", or_none(self.on_removed.first())),
         ];

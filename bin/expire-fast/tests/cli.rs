@@ -108,7 +108,7 @@ fn what_is_in_force_is_shown_and_nothing_is_touched() {
     let output = command.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing").output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{printed}");
-    for shown in ["de1", "plus", "900s", "77", "0.3"] {
+    for shown in ["de1", "plus", "15m", "77", "0.3"] {
         assert!(printed.contains(shown), "{shown}: {printed}");
     }
 }

@@ -7,7 +7,7 @@ use notify_trials::plan::{Moment, Stage};
 use notify_trials::{Reminded, Settings, Summary};
 use perennial_boot::{
     Config, Context, Delivery, DeliveryOptions, Entry, Notices, Report, SettingError, Shown, StageMoment,
-    TrialsSection, or_none, percentage, span,
+    TrialsSection, or_none, shown_share, span,
 };
 use perennial_core::ending::{Brake, EndSettings, Ended};
 
@@ -31,7 +31,7 @@ impl Shown for Trials {
         let mut shown = vec![("stages", stages.join(", ")), ("no_end", self.brake.is_none().to_string())];
         if let Some(Brake { max_ends, max_share_millionths }) = &self.brake {
             shown.push(("max_ends", or_none(max_ends.as_ref())));
-            shown.push(("max_ends_share", percentage(*max_share_millionths)));
+            shown.push(("max_ends_share", shown_share(*max_share_millionths)));
         }
         shown.extend(self.delivery.shown());
         shown

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use perennial_boot::{
-    Config, Context, Entry, Missing, ReconcileSection, Report, SettingError, Shown, or_none, percentage, shown_nodes,
+    Config, Context, Entry, Missing, ReconcileSection, Report, SettingError, Shown, or_none, shown_nodes, shown_share,
     span,
 };
 use perennial_core::reconcile::Owners;
@@ -52,7 +52,7 @@ impl Shown for Settings {
             ("missing", absent.to_owned()),
             ("orphan_grace", span(self.orphan_grace)),
             ("max_removals", or_none(max_removals.as_ref())),
-            ("max_removal_share", percentage(*max_share_millionths)),
+            ("max_removal_share", shown_share(*max_share_millionths)),
             ("effect", effect),
         ]
     }

@@ -76,7 +76,7 @@ pub use run::run;
 pub use secrecy::forbid_core_dumps;
 pub use setting::SettingError;
 pub use share::{Share, ShareError};
-pub use shown::{Entry, Shown, nodes as shown_nodes, or_none, percentage, span};
+pub use shown::{Entry, Shown, nodes as shown_nodes, or_none, share as shown_share, span};
 pub use span::{Span, SpanError};
 pub use startup::{judge_installation, judge_schema};
 pub use xray_options::{NodeArgument, XrayOptions};

@@ -34,12 +34,12 @@ pub fn span(length: Duration) -> String {
     Span::seconds(length.as_secs()).to_string()
 }
 
-/// A share in millionths, as percentage.
+/// A share in millionths, as the settings file writes it: `0.3`.
 #[must_use]
-pub fn percentage(millionths: u32) -> String {
-    let (whole, rest) = (millionths / 10_000, millionths % 10_000);
-    let digits = format!("{whole}.{rest:04}");
-    format!("{} %", digits.trim_end_matches('0').trim_end_matches('.'))
+pub fn share(millionths: u32) -> String {
+    let (whole, rest) = (millionths / 1_000_000, millionths % 1_000_000);
+    let digits = format!("{whole}.{rest:06}");
+    digits.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Servers with their inbounds, in the form of `--xray`.
@@ -59,10 +59,10 @@ mod tests {
 
     #[test]
     fn shares_and_times_read_as_a_person_writes_them() {
-        assert_eq!(percentage(300_000), "30 %");
-        assert_eq!(percentage(1_000_000), "100 %");
-        assert_eq!(percentage(12_500), "1.25 %");
-        assert_eq!(percentage(1), "0.0001 %");
+        assert_eq!(share(300_000), "0.3");
+        assert_eq!(share(1_000_000), "1");
+        assert_eq!(share(0), "0");
+        assert_eq!(share(1), "0.000001");
         assert_eq!(span(Duration::from_secs(900)), "15m");
         assert_eq!(or_none(None::<&u64>), "none");
         assert_eq!(nodes::<()>(&[]), "none");
