@@ -27,8 +27,10 @@ SHIPPED := -p perennial-admin -p perennial-renew -p perennial-notify-trials -p p
 # Looked for when the tests are about to run, not by every make.
 NEXTEST = $(shell $(CARGO) nextest --version 2>/dev/null)
 RUN_TESTS = $(if $(NEXTEST),nextest run,test)
+# Programs that tests can have die at a point. Every build of them says so, or the last one without it would win.
+POINTS = --features perennial-core/crash-points
 # The documentation's examples are tests, too; nextest leaves them out.
-RUN_EXAMPLES = $(if $(NEXTEST),$(CARGO) test $(LOCKED) --workspace --doc --quiet)
+RUN_EXAMPLES = $(if $(NEXTEST),$(CARGO) test $(LOCKED) --workspace $(POINTS) --doc --quiet)
 
 .PHONY: help demo test bench soak docs lint man deb deb-test clean build-tools server peers
 
@@ -46,10 +48,10 @@ demo: build-tools server ## Build and run the demo on a throw-away server (DEMOA
 
 test: build-tools server peers ## Build and run all tests on a throw-away server (TESTARGS=...)
 	@echo '== building the tests'
-	$(CARGO) build $(LOCKED) --workspace --bins --features perennial-core/crash-points
-	$(CARGO) $(RUN_TESTS) $(LOCKED) --workspace --no-run
+	$(if $(TESTARGS),$(CARGO) build $(LOCKED) --workspace --bins $(POINTS))
+	$(CARGO) $(RUN_TESTS) $(LOCKED) --workspace $(POINTS) --no-run
 	@echo '== running the tests'
-	$(TARGET_DIR)/debug/with-postgres $(CARGO) $(RUN_TESTS) $(LOCKED) --workspace $(TESTARGS)
+	$(TARGET_DIR)/debug/with-postgres $(CARGO) $(RUN_TESTS) $(LOCKED) --workspace $(POINTS) $(TESTARGS)
 	$(if $(TESTARGS),,$(RUN_EXAMPLES))
 
 bench: build-tools server ## Run the benchmarks on a throw-away server that flushes to disk (BENCHARGS=...)
