@@ -171,7 +171,8 @@ fn a_cancelled_period_switched_on_again_is_parked_and_never_charged_for_days_alr
         world.set_clock(NOW + MICROSECOND).await;
         assert!(world.bot().set_auto_renew(id, true).await.is_err(), "it is bought again, not switched on");
         // Somebody does it by hand all the same.
-        world.client.execute("UPDATE subscriptions SET auto_renew = true WHERE id = $1", &[&id.0]).await.unwrap();
+        let by_hand = format!("UPDATE subscriptions SET auto_renew = true WHERE id = {id}");
+        world.client.batch_execute(&by_hand).await.unwrap();
         let ran = world.run().await;
         assert_eq!((ran.summary.renewed, ran.summary.parked), (0, 1), "{ran:?}");
         assert_eq!(world.balance(1).await, PRICE);
