@@ -53,6 +53,15 @@ async fn session(client: &Client) -> Vec<String> {
     rows.collect()
 }
 
+/// Ends the other program also when the test fails: a scope waits for its threads.
+struct StopOther<'a>(&'a AtomicBool);
+
+impl Drop for StopOther<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn all_passes_at_once_behind_a_pooler_do_their_work_and_leave_no_session_changed() {
     db_test(async |db| {
@@ -79,6 +88,7 @@ fn all_passes_at_once_behind_a_pooler_do_their_work_and_leave_no_session_changed
                     seen
                 })
             });
+            let stop = StopOther(others_go_on);
             for round in 0..2 {
                 let running: Vec<_> = PASSES
                     .iter()
@@ -97,7 +107,7 @@ fn all_passes_at_once_behind_a_pooler_do_their_work_and_leave_no_session_changed
                     assert!(matches!(ended.code(), Some(0 | 3 | 75)), "{pass}, round {round}: {ended:?}");
                 }
             }
-            others_go_on.store(false, Ordering::SeqCst);
+            drop(stop);
             other.join().unwrap()
         });
         assert!(!seen.is_empty(), "the other program never got a session");

@@ -75,23 +75,13 @@ pub async fn number(client: &Client, query: &str) -> i64 {
     row.get(0)
 }
 
-/// Builds the passes where they belong, beside the program under test: cargo builds only what a test's package has itself.
+/// Asserts that the passes are there, beside the program under test, where the demo looks for them. They are not built
+/// here: other tests run the same files at this moment, and as they were built for them.
+#[track_caller]
 pub fn programs() {
     let admin = PathBuf::from(env!("CARGO_BIN_EXE_admin"));
-    let folder = admin.parent().unwrap();
-    let passes = ["renew", "notify-trials", "expire-fast", "reconcile-xray"];
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet"]);
-    for pass in passes {
-        cargo.args(["--package", &format!("perennial-{pass}"), "--bin", pass]);
-    }
-    if folder.file_name().is_some_and(|name| name == "release") {
-        cargo.arg("--release");
-    }
-    cargo.arg("--target-dir").arg(folder.parent().unwrap());
-    assert!(cargo.status().unwrap().success());
-    for pass in passes {
-        let program = folder.join(format!("{pass}{}", std::env::consts::EXE_SUFFIX));
-        assert!(program.is_file(), "{}", program.display());
+    for pass in ["renew", "notify-trials", "expire-fast", "reconcile-xray"] {
+        let program = admin.with_file_name(format!("{pass}{}", std::env::consts::EXE_SUFFIX));
+        assert!(program.is_file(), "{} is missing: cargo build --workspace --bins", program.display());
     }
 }
