@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use perennial_testkit::builders::{Subscription, Tariff, User};
 use perennial_testkit::fake_xray::{FakeXray, Fault, Kind, When};
+use perennial_testkit::program::{bare, ended, keys, run};
 use perennial_testkit::real_xray::{self, CLIENT_ADDRESS, RealXray, Setup, Version, is_echoed};
 use perennial_testkit::{TestDb, db_test, db_test_unchecked};
 use rustix::process::{Pid, Signal, kill_process};
@@ -20,8 +21,7 @@ const TAG: &str = "vless-in";
 
 /// The program with nothing of this process's environment but what a program needs.
 fn expire_fast(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_expire-fast"));
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
+    let mut command = bare(env!("CARGO_BIN_EXE_expire-fast"));
     command.env("PERENNIAL_CONFIG", "/dev/null").args(arguments);
     command
 }
@@ -34,25 +34,6 @@ fn pass_over(db: &TestDb, nodes: &[(&str, &str)], arguments: &[&str]) -> Command
         command.args(["--xray", &format!("{name}={address}#{TAG}")]);
     }
     command
-}
-
-/// Exit code and summary; exactly one line on standard output, whatever happened.
-fn ended(output: &Output) -> (i32, Value) {
-    let text = String::from_utf8(output.stdout.clone()).unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(text.lines().count(), 1, "{text}\n{errors}");
-    let summary: Value = serde_json::from_str(&text).unwrap();
-    let code = output.status.code().unwrap();
-    assert_eq!(summary["exit_code"], code, "{summary}\n{errors}");
-    (code, summary)
-}
-
-fn run(mut command: Command) -> (i32, Value) {
-    ended(&command.output().unwrap())
-}
-
-fn keys(object: &Value) -> Vec<&str> {
-    object.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
 /// Customers `from` to `to`, whose right ended two minutes ago; negative minutes: ends so long from now.

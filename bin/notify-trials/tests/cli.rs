@@ -1,14 +1,15 @@
 //! The built program: help, exit codes, summary, delivery, and a token that nobody gets to see.
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use perennial_core::ids::SubscriptionId;
 use perennial_testkit::builders::{Subscription, Tariff, User};
 use perennial_testkit::fake_telegram::{FakeTelegram, Fault, Limits, TOKEN};
+use perennial_testkit::program::{bare, ended, keys, run};
 use perennial_testkit::{TestDb, db_test, db_test_unchecked};
-use serde_json::{Value, json};
+use serde_json::json;
 use time::OffsetDateTime;
 use tokio_postgres::Client;
 
@@ -18,9 +19,7 @@ const SECRET: &str = "AAFakeFakeFakeFakeFakeFakeFakeFakeFa";
 
 /// The program with nothing of this process's environment but what a program needs.
 fn notify_trials() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_notify-trials"));
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
-    command
+    bare(env!("CARGO_BIN_EXE_notify-trials"))
 }
 
 fn pass_over(db: &TestDb, arguments: &[&str]) -> Command {
@@ -35,25 +34,6 @@ fn delivering(db: &TestDb, server: &FakeTelegram, arguments: &[&str]) -> Command
     let mut command = pass_over(db, arguments);
     command.env("PERENNIAL_TELEGRAM_API", server.api()).env("PERENNIAL_TELEGRAM_TOKEN", TOKEN);
     command
-}
-
-/// Exit code and summary; exactly one line on standard output, whatever happened.
-fn ended(output: &Output) -> (i32, Value) {
-    let text = String::from_utf8(output.stdout.clone()).unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(text.lines().count(), 1, "{text}\n{errors}");
-    let summary: Value = serde_json::from_str(&text).unwrap();
-    let code = output.status.code().unwrap();
-    assert_eq!(summary["exit_code"], code, "{summary}\n{errors}");
-    (code, summary)
-}
-
-fn run(mut command: Command) -> (i32, Value) {
-    ended(&command.output().unwrap())
-}
-
-fn keys(object: &Value) -> Vec<&str> {
-    object.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
 /// User `n` with a trial of 72 hours that began so long ago, by the server's clock.

@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
 use std::collections::HashMap;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use perennial_testkit::db_test_unchecked;
 use perennial_testkit::fake_telegram::{FakeTelegram, Limits, TOKEN};
+use perennial_testkit::program::bare;
 use tokio_postgres::Client;
 
 /// Notices of each sort a round.
@@ -47,16 +48,14 @@ fn killed_again_and_again_it_loses_no_ending_and_sends_no_reminder_twice() {
         let client = db.client().await;
         client.batch_execute(&TRIALS.replace("$LAST", &(kills * EACH).to_string())).await.unwrap();
         let server = FakeTelegram::start_with(Limits::NONE).unwrap();
-        let program = || {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_notify-trials"));
+        let pass = || {
+            let mut command = bare(env!("CARGO_BIN_EXE_notify-trials"));
             command
-                .env_clear()
                 .env("DATABASE_URL", db.url())
                 .env("PERENNIAL_CONFIG", "/dev/null")
                 .env("PERENNIAL_TELEGRAM_API", server.api())
                 .env("PERENNIAL_TELEGRAM_TOKEN", TOKEN)
                 .args(["--no-end", "-qq", "--output", "json"])
-                .stdin(Stdio::null())
                 .stdout(Stdio::null());
             command
         };
@@ -67,18 +66,18 @@ fn killed_again_and_again_it_loses_no_ending_and_sends_no_reminder_twice() {
         for round in 0..kills {
             let written = ROUND.replace("$FIRST", &(round * EACH).to_string()).replace("$EACH", &EACH.to_string());
             client.batch_execute(&written).await.unwrap();
-            let mut pass = program().spawn().unwrap();
+            let mut sending = pass().spawn().unwrap();
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             std::thread::sleep(Duration::from_millis((random >> 33) % 600));
-            pass.kill().unwrap();
-            pass.wait().unwrap();
+            sending.kill().unwrap();
+            sending.wait().unwrap();
             in_the_middle += i64::from(count(&client, "status = 'sending'").await > 0);
             client.batch_execute(free).await.unwrap();
         }
         let patience = Instant::now() + Duration::from_secs(300);
         while count(&client, "status IN ('pending', 'sending')").await > 0 {
             assert!(Instant::now() < patience, "it does not come to an end");
-            assert!(program().status().unwrap().success());
+            assert!(pass().status().unwrap().success());
             client.batch_execute(free).await.unwrap();
         }
 

@@ -1,12 +1,13 @@
 //! The built program against a server that answers as Xray does: help, exit codes, summary, plan files, signals.
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use perennial_testkit::builders::{Subscription, Tariff, User};
 use perennial_testkit::fake_xray::FakeXray;
 use perennial_testkit::fake_xray::{Fault, Kind, When};
+use perennial_testkit::program::{bare, ended, run};
 use perennial_testkit::{TestDb, db_test};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -18,8 +19,7 @@ const TAG: &str = "vless-in";
 
 /// The program with nothing of this process's environment but what a program needs.
 fn reconcile(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_reconcile-xray"));
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
+    let mut command = bare(env!("CARGO_BIN_EXE_reconcile-xray"));
     command.args(["--config", "/dev/null"]).args(arguments);
     command
 }
@@ -32,21 +32,6 @@ fn reconcile_in(db: &TestDb, nodes: &[(&str, &FakeXray)], arguments: &[&str]) ->
         command.args(["--xray", &format!("{name}={}#{TAG}", server.address())]);
     }
     command
-}
-
-/// Exit code and summary; exactly one line on standard output, whatever happened.
-fn ended(output: &Output) -> (i32, Value) {
-    let text = String::from_utf8(output.stdout.clone()).unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(text.lines().count(), 1, "{text}\n{errors}");
-    let summary: Value = serde_json::from_str(&text).unwrap();
-    let code = output.status.code().unwrap();
-    assert_eq!(summary["exit_code"], code, "{summary}\n{errors}");
-    (code, summary)
-}
-
-fn run(mut command: Command) -> (i32, Value) {
-    ended(&command.output().unwrap())
 }
 
 /// Customers who have paid for days to come; their e-mails and UUIDs.

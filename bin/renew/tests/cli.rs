@@ -1,12 +1,13 @@
 //! The built program: help, exit codes, summary, signals.
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use perennial_core::ids::SubscriptionId;
 use perennial_core::schema;
 use perennial_testkit::builders::{Bot, Subscription, Tariff, User};
+use perennial_testkit::program::{bare, ended, keys, run};
 use perennial_testkit::{TestDb, db_test, db_test_unchecked};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -17,8 +18,7 @@ const PRICE: i64 = 19_900;
 
 /// The program with nothing of this process's environment but what a program needs.
 fn renew() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_renew"));
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
+    let mut command = bare(env!("CARGO_BIN_EXE_renew"));
     command.args(["--config", "/dev/null"]);
     command
 }
@@ -27,21 +27,6 @@ fn renew_in(db: &TestDb, arguments: &[&str]) -> Command {
     let mut command = renew();
     command.env("DATABASE_URL", db.url()).args(["--output", "json"]).args(arguments);
     command
-}
-
-/// Exit code and summary; exactly one line on standard output, whatever happened.
-fn ended(output: &Output) -> (i32, Value) {
-    let text = String::from_utf8(output.stdout.clone()).unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(text.lines().count(), 1, "{text}\n{errors}");
-    let summary: Value = serde_json::from_str(&text).unwrap();
-    let code = output.status.code().unwrap();
-    assert_eq!(summary["exit_code"], code, "{summary}\n{errors}");
-    (code, summary)
-}
-
-fn run(mut command: Command) -> (i32, Value) {
-    ended(&command.output().unwrap())
 }
 
 /// By the server's clock, which is what the program goes by.
@@ -106,7 +91,6 @@ fn a_pass_charges_what_is_due_and_its_summary_and_row_say_so() {
 
         let (code, summary) = run(renew_in(&db, &[]));
         assert_eq!(code, 0);
-        let keys: Vec<&str> = summary.as_object().unwrap().keys().map(String::as_str).collect();
         let expected = [
             "charged_kopecks",
             "counts",
@@ -124,7 +108,7 @@ fn a_pass_charges_what_is_due_and_its_summary_and_row_say_so() {
             "version",
             "warnings",
         ];
-        assert_eq!(keys.iter().collect::<std::collections::BTreeSet<_>>(), expected.iter().collect());
+        assert_eq!(keys(&summary).iter().collect::<std::collections::BTreeSet<_>>(), expected.iter().collect());
         let counts = r#"{"busy":0,"failed":0,"left":0,"listed":4,"parked":0,"renewed":3,"short":1}"#;
         assert_eq!(summary["counts"], serde_json::from_str::<Value>(counts).unwrap());
         assert_eq!((&summary["pass"], &summary["outcome"]), (&"renew".into(), &"done".into()));

@@ -1,12 +1,12 @@
 //! The built program with a bot: money goes its way whatever the messenger does.
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
-use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use perennial_testkit::builders::{Subscription, Tariff, User};
 use perennial_testkit::db_test;
 use perennial_testkit::fake_telegram::{FakeTelegram, Fault, Limits, TOKEN};
+use perennial_testkit::program::{bare, run};
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
@@ -45,23 +45,17 @@ fn pass(fault: Option<Fault>) -> Left {
         if let Some(fault) = fault.clone() {
             server.fail_all(fault);
         }
-        let mut command = Command::new(env!("CARGO_BIN_EXE_renew"));
+        let mut command = bare(env!("CARGO_BIN_EXE_renew"));
         command
-            .env_clear()
             .env("DATABASE_URL", db.url())
             .env("PERENNIAL_CONFIG", "/dev/null")
             .env("PERENNIAL_TELEGRAM_API", server.api())
             .env("PERENNIAL_TELEGRAM_TOKEN", TOKEN)
             // Time for one message that hangs.
-            .args(["--output", "json", "--max-seconds", "14"])
-            .stdin(Stdio::null());
-        let output = command.output().unwrap();
+            .args(["--output", "json", "--max-seconds", "14"]);
+        let (code, summary) = run(command);
         let rows = client.query_typed(BOOKS, &[]).await.unwrap();
-        *left.lock().unwrap() = Some(Left {
-            code: output.status.code().unwrap(),
-            summary: serde_json::from_slice(&output.stdout).unwrap(),
-            books: rows.iter().map(|row| row.get(0)).collect(),
-        });
+        *left.lock().unwrap() = Some(Left { code, summary, books: rows.iter().map(|row| row.get(0)).collect() });
     });
     left.into_inner().unwrap().unwrap()
 }

@@ -6,8 +6,10 @@
 pub mod builders;
 pub mod cluster;
 pub mod db;
+pub mod detour;
 pub mod fake_telegram;
 pub mod fake_xray;
+pub mod program;
 pub mod real_xray;
 
 pub use cluster::{Cluster, ClusterError, ClusterOptions};

@@ -4,16 +4,15 @@
 use std::sync::{Arc, Mutex};
 
 use perennial_testkit::TestDb;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, split};
-use tokio::net::{TcpStream, UnixListener, UnixStream};
+use perennial_testkit::detour::{Detour, Stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, split};
+use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio_postgres::Config;
-use tokio_postgres::config::Host;
 
 /// Holds up at the nth message, counted from 0 over all connections, once.
 pub struct Gate {
-    folder: tempfile::TempDir,
-    port: u16,
+    detour: Detour,
     turnstile: Arc<Mutex<Turnstile>>,
 }
 
@@ -32,55 +31,26 @@ pub struct Held {
     pub go: oneshot::Sender<()>,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
 impl Gate {
-    /// Listens in a folder of its own; on the calling runtime.
+    /// On the calling runtime.
     pub fn before(db: &TestDb, hold_at: usize) -> (Self, Held) {
-        let folder = tempfile::tempdir().unwrap();
-        let config = db.config();
-        let port = config.get_ports().first().copied().unwrap_or(5432);
-        let listener = UnixListener::bind(folder.path().join(format!(".s.PGSQL.{port}"))).unwrap();
         let (reached, when_reached) = oneshot::channel();
         let (go, when_to_go) = oneshot::channel();
         let turnstile = Turnstile { passed: Vec::new(), hold_at, reached: Some(reached), go: Some(when_to_go) };
         let turnstile = Arc::new(Mutex::new(turnstile));
         let at_work = turnstile.clone();
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let server = connect(&config, port).await;
-                tokio::spawn(carry(client, server, at_work.clone()));
-            }
-        });
-        (Self { folder, port, turnstile }, Held { reached: when_reached, go })
+        let detour = Detour::before(db, move |client, server| carry(client, server, at_work.clone()));
+        (Self { detour, turnstile }, Held { reached: when_reached, go })
     }
 
     /// The way through it to the database.
     pub fn config(&self, db: &TestDb) -> Config {
-        let direct = db.config();
-        let mut config = Config::new();
-        config.host_path(self.folder.path()).port(self.port).dbname(db.name());
-        if let Some(user) = direct.get_user() {
-            config.user(user);
-        }
-        if let Some(password) = direct.get_password() {
-            config.password(password);
-        }
-        config
+        self.detour.config(db)
     }
 
     /// The names of the messages so far.
     pub fn passed(&self) -> Vec<String> {
         self.turnstile.lock().unwrap().passed.clone()
-    }
-}
-
-async fn connect(config: &Config, port: u16) -> Box<dyn Stream> {
-    match config.get_hosts().first() {
-        Some(Host::Unix(path)) => Box::new(UnixStream::connect(path.join(format!(".s.PGSQL.{port}"))).await.unwrap()),
-        Some(Host::Tcp(name)) => Box::new(TcpStream::connect((name.as_str(), port)).await.unwrap()),
-        None => panic!("the test server's URL names no host"),
     }
 }
 

@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use perennial_testkit::TestDb;
+use perennial_testkit::detour::{Detour, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
-use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio_postgres::Config;
-use tokio_postgres::config::Host;
 
 pub struct Stall {
-    folder: tempfile::TempDir,
-    port: u16,
+    detour: Detour,
     state: Arc<State>,
 }
 
@@ -22,40 +21,21 @@ struct State {
     accepted: AtomicUsize,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
 impl Stall {
-    /// Listens in a folder of its own, on the calling runtime.
+    /// On the calling runtime.
     pub fn before(db: &TestDb) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = db.config();
-        let port = config.get_ports().first().copied().unwrap_or(5432);
-        let listener = UnixListener::bind(folder.path().join(format!(".s.PGSQL.{port}"))).unwrap();
         let state = Arc::<State>::default();
         let at_work = state.clone();
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                at_work.accepted.fetch_add(1, Ordering::SeqCst);
-                let server = connect(&config, port).await;
-                tokio::spawn(carry(client, server, at_work.clone()));
-            }
+        let detour = Detour::before(db, move |client, server| {
+            at_work.accepted.fetch_add(1, Ordering::SeqCst);
+            carry(client, server, at_work.clone())
         });
-        Self { folder, port, state }
+        Self { detour, state }
     }
 
     /// The database, by this way.
     pub fn config(&self, db: &TestDb) -> Config {
-        let direct = db.config();
-        let mut config = Config::new();
-        config.host_path(self.folder.path()).port(self.port).dbname(db.name());
-        if let Some(user) = direct.get_user() {
-            config.user(user);
-        }
-        if let Some(password) = direct.get_password() {
-            config.password(password);
-        }
-        config
+        self.detour.config(db)
     }
 
     /// From now on nothing gets through, either way, until what was held back may go on.
@@ -66,14 +46,6 @@ impl Stall {
     /// Connections made so far.
     pub fn accepted(&self) -> usize {
         self.state.accepted.load(Ordering::SeqCst)
-    }
-}
-
-async fn connect(config: &Config, port: u16) -> Box<dyn Stream> {
-    match config.get_hosts().first() {
-        Some(Host::Unix(path)) => Box::new(UnixStream::connect(path.join(format!(".s.PGSQL.{port}"))).await.unwrap()),
-        Some(Host::Tcp(name)) => Box::new(TcpStream::connect((name.as_str(), port)).await.unwrap()),
-        None => panic!("the test server's URL names no host"),
     }
 }
 

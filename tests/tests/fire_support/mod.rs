@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use perennial_testkit::fake_telegram::{FakeTelegram, TOKEN};
 use perennial_testkit::fake_xray::FakeXray;
+use perennial_testkit::program::bare;
 use serde_json::Value;
 use tokio_postgres::{Client, NoTls};
 
@@ -94,8 +95,7 @@ impl Service {
 
     /// A pass with all it needs, and nothing else of this process's environment.
     pub fn command(&self, pass: &str) -> Command {
-        let mut command = Command::new(program(pass));
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
+        let mut command = bare(program(pass));
         command.env("DATABASE_URL", &self.url).args(["--config", "/dev/null"]);
         if pass == "admin" {
             return command;

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use perennial_testkit::TestDb;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
-use tokio::net::{TcpStream, UnixListener, UnixStream};
+use perennial_testkit::detour::{Detour, Stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
+use tokio::net::UnixStream;
 use tokio_postgres::Config;
-use tokio_postgres::config::Host;
 
 /// What is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +22,7 @@ pub enum Lost {
 
 /// Breaks at the nth time that a word is sent, once.
 pub struct Link {
-    folder: tempfile::TempDir,
-    port: u16,
+    detour: Detour,
     breaker: Arc<Breaker>,
 }
 
@@ -35,52 +34,23 @@ struct Breaker {
     broken: AtomicBool,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
 impl Link {
-    /// Listens in a folder of its own; on the calling runtime.
+    /// On the calling runtime.
     pub fn to(db: &TestDb, word: &'static str, nth: usize, lost: Lost) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = db.config();
-        let port = config.get_ports().first().copied().unwrap_or(5432);
-        let listener = UnixListener::bind(folder.path().join(format!(".s.PGSQL.{port}"))).unwrap();
         let breaker = Arc::new(Breaker { word, nth, lost, seen: AtomicUsize::new(0), broken: AtomicBool::new(false) });
         let at_work = breaker.clone();
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let server = connect(&config, port).await;
-                tokio::spawn(carry(client, server, at_work.clone()));
-            }
-        });
-        Self { folder, port, breaker }
+        let detour = Detour::before(db, move |client, server| carry(client, server, at_work.clone()));
+        Self { detour, breaker }
     }
 
     /// The way over this link to the database.
     pub fn config(&self, db: &TestDb) -> Config {
-        let direct = db.config();
-        let mut config = Config::new();
-        config.host_path(self.folder.path()).port(self.port).dbname(db.name());
-        if let Some(user) = direct.get_user() {
-            config.user(user);
-        }
-        if let Some(password) = direct.get_password() {
-            config.password(password);
-        }
-        config
+        self.detour.config(db)
     }
 
     /// Whether it has broken.
     pub fn has_broken(&self) -> bool {
         self.breaker.broken.load(Ordering::SeqCst)
-    }
-}
-
-async fn connect(config: &Config, port: u16) -> Box<dyn Stream> {
-    match config.get_hosts().first() {
-        Some(Host::Unix(path)) => Box::new(UnixStream::connect(path.join(format!(".s.PGSQL.{port}"))).await.unwrap()),
-        Some(Host::Tcp(name)) => Box::new(TcpStream::connect((name.as_str(), port)).await.unwrap()),
-        None => panic!("the test server's URL names no host"),
     }
 }
 
