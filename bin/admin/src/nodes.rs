@@ -2,8 +2,8 @@
 
 pub mod check;
 
-use perennial_core::db::NewAudit;
 use perennial_core::db::admin::{KnownNode, OrphanEntry};
+use perennial_core::db::{NewAudit, NodeRow};
 use serde_json::{Value, json};
 
 use crate::cli;
@@ -25,7 +25,7 @@ pub async fn list(session: &Session) -> Result<Answer, Failure> {
     }
     let head = ["node", "met", "users", "to remove", "quarantine", "state"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    rows.extend(nodes.iter().map(|node| {
+    rows.extend(nodes.iter().map(|KnownNode { row: node, unproven, orphans }| {
         let state = match (node.retired_at, node.next_try_at.filter(|at| *at > now)) {
             (Some(at), _) => format!("retired {}", moment(at)),
             (None, Some(at)) => {
@@ -37,8 +37,8 @@ pub async fn list(session: &Session) -> Result<Answer, Failure> {
             node.name.clone(),
             node.adopted_at.map_or_else(|| "never".to_owned(), moment),
             node.last_list_size.map_or_else(|| "?".to_owned(), |users| users.to_string()),
-            node.unproven.to_string(),
-            node.orphans.to_string(),
+            unproven.to_string(),
+            orphans.to_string(),
             state,
         ]
     }));
@@ -87,7 +87,7 @@ async fn change(
     let db = session.writer().await?;
     let (was, changed) = db
         .run_tx(action, async |tx| {
-            let was = tx.list_known_nodes().await?.into_iter().find(|state| state.name == node);
+            let was = tx.list_known_nodes().await?.into_iter().find(|state| state.row.name == node);
             let changed = write(tx).await?;
             if let (Some(was), true) = (&was, changed) {
                 tx.insert_audit(&[NewAudit {
@@ -147,11 +147,11 @@ pub async fn orphans(session: &Session, call: cli::Orphans) -> Result<Answer, Fa
     Ok(Answer::new(text, json))
 }
 
-fn failures(node: &KnownNode) -> u64 {
+fn failures(node: &NodeRow) -> u64 {
     u64::from(node.failures.unsigned_abs())
 }
 
-fn as_json(node: &KnownNode) -> Value {
+fn as_json(KnownNode { row: node, unproven, orphans }: &KnownNode) -> Value {
     json!({
         "name": node.name,
         "adopted_at": exact_json(node.adopted_at),
@@ -159,8 +159,8 @@ fn as_json(node: &KnownNode) -> Value {
         "failures": node.failures,
         "next_try_at": exact_json(node.next_try_at),
         "retired_at": exact_json(node.retired_at),
-        "unproven": node.unproven,
-        "orphans": node.orphans,
+        "unproven": unproven,
+        "orphans": orphans,
     })
 }
 

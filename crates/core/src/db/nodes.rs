@@ -96,7 +96,7 @@ impl Tx<'_> {
     }
 }
 
-fn node_row(row: &Row) -> Result<NodeRow, DbError> {
+pub(super) fn node_row(row: &Row) -> Result<NodeRow, DbError> {
     Ok(NodeRow {
         name: column(row, "name")?,
         adopted_at: column(row, "adopted_at")?,

@@ -3,25 +3,16 @@
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use crate::db::nodes::node_row;
 use crate::db::tx::column;
-use crate::db::{DbError, Tx};
+use crate::db::{DbError, NodeRow, Tx};
 use crate::time::Timestamp;
 
-/// A server as the passes see it.
+/// A server as the passes see it, and what waits for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownNode {
-    /// Its name in the settings.
-    pub name: String,
-    /// First contact of `reconcile-xray`.
-    pub adopted_at: Option<Timestamp>,
-    /// Users there when `reconcile-xray` last left it unbraked.
-    pub last_list_size: Option<i64>,
-    /// Failed contacts of `expire-fast` in a row.
-    pub failures: i32,
-    /// Left alone until then.
-    pub next_try_at: Option<Timestamp>,
-    /// Gone for good.
-    pub retired_at: Option<Timestamp>,
+    /// Its row.
+    pub row: NodeRow,
     /// Closed credentials not proven gone from it.
     pub unproven: i64,
     /// Entries of its quarantine.
@@ -133,16 +124,7 @@ impl Tx<'_> {
 }
 
 fn known_node(row: &Row) -> Result<KnownNode, DbError> {
-    Ok(KnownNode {
-        name: column(row, "name")?,
-        adopted_at: column(row, "adopted_at")?,
-        last_list_size: column(row, "last_list_size")?,
-        failures: column(row, "failures")?,
-        next_try_at: column(row, "next_try_at")?,
-        retired_at: column(row, "retired_at")?,
-        unproven: column(row, "unproven")?,
-        orphans: column(row, "orphans")?,
-    })
+    Ok(KnownNode { row: node_row(row)?, unproven: column(row, "unproven")?, orphans: column(row, "orphans")? })
 }
 
 fn orphan_entry(row: &Row) -> Result<OrphanEntry, DbError> {
