@@ -212,7 +212,7 @@ if [ ! -s "$clean" ]; then
     mkdir -p "$(dirname "$clean")"
     debootstrap --variant=minbase --include="$PACKAGES" "$suite" "$base/root" >"$base/log" 2>&1 ||
         { tail -n 20 "$base/log" >&2; fail "debootstrap"; }
-    rm -rf "$base"/root/var/cache/apt/archives/*.deb
+    chroot "$base/root" apt-get clean
     tar -C "$base/root" --one-file-system --exclude=./proc/* --exclude=./sys/* -cf "$clean.new" .
     mv "$clean.new" "$clean"
     rm -rf "$base"
