@@ -166,7 +166,7 @@ impl User {
 }
 
 impl Model {
-    fn is_due(&self, sub: &Sub) -> bool {
+    pub fn is_due(&self, sub: &Sub) -> bool {
         sub.auto_renew
             && !sub.parked.is_some_and(|parked| parked.for_good)
             && sub.end > self.now - self.grace

@@ -54,6 +54,8 @@ pub enum Op {
         user: usize,
         fault: Option<Fault>,
     },
+    /// All faults are mended.
+    Mend,
     Unpark {
         user: usize,
     },
@@ -118,15 +120,18 @@ impl Op {
                 };
                 Self::SetState { tariff, state }
             }
-            90..=93 => {
-                let fault = Fault { place: random.one_of(&PLACES), is_final: random.percent(40) };
-                // What the read-back sees is always final.
-                let fault = Fault { is_final: fault.is_final || fault.place == Place::End, ..fault };
-                Self::SetFault { user, fault: random.percent(25).then_some(fault) }
-            }
-            94..=97 => Self::Unpark { user },
+            90..=91 => Self::any_fault(random, user),
+            92..=97 => Self::Unpark { user },
             _ => Self::End { user },
         }
+    }
+
+    /// A fault of one row's: anywhere in the transaction, final or not.
+    pub fn any_fault(random: &mut Random, user: usize) -> Self {
+        let fault = Fault { place: random.one_of(&PLACES), is_final: random.percent(40) };
+        // What the read-back sees is always final.
+        let fault = Fault { is_final: fault.is_final || fault.place == Place::End, ..fault };
+        Self::SetFault { user, fault: random.percent(75).then_some(fault) }
     }
 
     /// The clock moves on; mostly by less than the window, now and then by an outage.

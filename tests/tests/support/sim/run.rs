@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use perennial_core::ids::SubscriptionId;
-use perennial_testkit::builders::{User as NewUser, set_discount};
+use perennial_testkit::builders::set_discount;
 use tokio_postgres::error::SqlState;
 
 use super::super::{GRACE, NOW, WINDOW, World, kopecks, telegram_id};
@@ -102,9 +102,7 @@ impl Simulation {
             faults: std::collections::BTreeMap::new(),
             inflow: 0,
         };
-        for user in &model.users {
-            NewUser::new(user.id, 0).put(&world.client).await;
-        }
+        world.execute(&format!("INSERT INTO users (telegram_id) SELECT generate_series(1, {users})")).await;
         let simulation = Self { world, model, figures: Figures::default(), keys: 0 };
         for tariff in 0..simulation.model.tariffs.len() {
             simulation.write_tariff(tariff).await;
@@ -122,6 +120,18 @@ impl Simulation {
         let users = self.model.users.iter().enumerate();
         let lapsed = users.filter(|(_, user)| user.sub.as_ref().is_none_or(|sub| sub.end <= over));
         lapsed.map(|(index, _)| index).collect()
+    }
+
+    /// Customers whose subscription the next pass will try to renew.
+    pub fn due(&self) -> Vec<usize> {
+        let users = self.model.users.iter().enumerate();
+        let due = users.filter(|(_, user)| user.sub.as_ref().is_some_and(|sub| self.model.is_due(sub)));
+        due.map(|(index, _)| index).collect()
+    }
+
+    /// Lets PostgreSQL plan by what is there, as it does in a service that is older than a minute.
+    pub async fn analyze(&self) {
+        self.world.execute("ANALYZE").await;
     }
 
     fn key(&mut self) -> String {
@@ -172,6 +182,10 @@ impl Simulation {
             Op::Wait { minutes } => {
                 self.model.now += Duration::from_secs(60) * u32::try_from(minutes).unwrap();
                 self.world.set_clock(self.model.now).await;
+            }
+            Op::Mend => {
+                self.world.execute("DELETE FROM faults").await;
+                self.model.faults.clear();
             }
             Op::Pass { kind, batch_rows, workers } => self.pass(kind, batch_rows, workers).await,
             ref other => self.on_subscription(other).await,
