@@ -109,12 +109,15 @@ pub async fn run<X: Xray>(
         })
         .collect();
     let workers = || nodes.iter().map(|node| Worker::new(db, deadline, settings, node));
-    match &settings.effect {
+    let outcome = match &settings.effect {
         Effect::All if db.is_dry_run() => planning::show(workers(), settings, summary).await,
         Effect::All => each_by_itself(workers(), settings, summary).await,
         Effect::Plan => planning::make(db, workers(), settings, summary).await,
         Effect::Planned(plan) => planning::apply(db, plan, workers(), settings, summary).await,
-    }
+    };
+    // They came as they ended.
+    summary.nodes.sort_by(|one, other| one.name.cmp(&other.name));
+    outcome
 }
 
 /// Adds new nodes to the table; without effect also those stay unknown. Answers all that the table has.

@@ -83,7 +83,7 @@ pub struct NodeSummary {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
 pub struct RemovalSummary {
-    /// A part a server.
+    /// A part a server, by name.
     pub nodes: Vec<NodeSummary>,
     /// Rows expired.
     pub expired: u64,
@@ -155,6 +155,8 @@ pub async fn remove_closing<X: Xray, A: AfterRemoval<X>>(
             first_error.get_or_insert(error);
         }
     }
+    // They came as they ended.
+    summary.nodes.sort_by(|one, other| one.name.cmp(&other.name));
     if let Some(error) = first_error {
         return Err(error);
     }
