@@ -143,7 +143,9 @@ BEGIN
     FOREACH called IN ARRAY pricing LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO perennial_renew, perennial_notify_trials, perennial_expire_fast, perennial_admin_read', called);
     END LOOP;
-    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO perennial_renew', posting);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s, public.turnovers_fold(timestamptz) TO perennial_renew', posting);
+    -- What `admin verify` compares with.
+    GRANT EXECUTE ON FUNCTION public.turnover_kind(bigint, bigint, text) TO perennial_admin_read;
 
     GRANT SELECT ON ALL TABLES IN SCHEMA public TO perennial_admin_read;
 END

@@ -23,6 +23,7 @@ const LARGE_BOOK: &str = "
     INSERT INTO transfers (idempotency_key, kind, debit_account, credit_account, amount_kopecks, created_at)
     SELECT 'renew:' || n, 'charge', 1001 + n, 1, 19900, now() - interval '720 days' + n * interval '311 seconds'
     FROM generate_series(1, 200000) AS n;
+    SELECT turnovers_rebuild();
     INSERT INTO notices (telegram_id, kind, dedupe_key, status, sent_at)
     SELECT 1, 'renewed', n, 'sent', now() FROM generate_series(1, 60000) AS n;
     INSERT INTO runs (run_id, pass, version, started_at)

@@ -41,6 +41,7 @@ pub const CHECKS: &[Check] = checks![
     "retired_is_closed",
     "reversal_mirrors",
     "transfer_fits_kind",
+    "turnovers_match_ledger",
     "voided_means_reversed",
     "wallet_balance",
     "wallet_not_overdrawn",

@@ -15,6 +15,7 @@
 //! - **At most one period a pass:** a row is listed once, and its new end has another key.
 //!
 //! - **Announcing** a charge (`--charge-notice`) comes last and never stands between anybody and a renewal: [`announce`].
+//! - **Turnovers**, the ledger's sums for status and metrics, are put together at the end of each pass.
 //!
 //! Rows past their end by more than the grace belong to `expire-fast`; sending belongs to the delivery of notices.
 
@@ -114,6 +115,7 @@ impl RenewPass<'_> {
         if let Some(ahead) = self.settings.charge_notice {
             self.announce(ahead, summary).await?;
         }
+        self.fold_turnovers().await;
         self.count_waiting(summary).await
     }
 
@@ -220,6 +222,20 @@ impl RenewPass<'_> {
             summary.cut_short = summary.left > 0;
         }
         Ok(())
+    }
+
+    /// Keeps the ledger's sums few. They are exact either way: trouble with it is a warning, and the next pass's work.
+    async fn fold_turnovers(&self) {
+        if self.db.is_dry_run() {
+            return;
+        }
+        while !self.deadline.is_over() {
+            match self.db.run_tx("fold_turnovers", async |tx| tx.fold_turnovers().await).await {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) => return log::warn!(error:% = error; "turnovers were not put together"),
+            }
+        }
     }
 
     async fn count_waiting(&self, summary: &mut Summary) -> Result<(), DbError> {

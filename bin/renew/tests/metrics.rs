@@ -44,6 +44,10 @@ fn the_ledger_is_summed_up_and_money_given_back_does_not_lessen_what_was_charged
             assert!(lines.iter().any(|written| written == line), "{line} is not in\n{}", lines.join("\n"));
         }
 
+        // The pass keeps the sums few.
+        let open = client.query_typed_one("SELECT count(*) FROM turnovers WHERE NOT folded", &[]).await.unwrap();
+        assert_eq!(open.get::<_, i64>(0), 0);
+
         let refund = "SELECT perennial_refund((SELECT max(id) FROM payments), 'of a test', 'back-1')";
         client.batch_execute(refund).await.unwrap();
         let lines = renew(&db, &file);

@@ -30,7 +30,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     5 "passes",
     6 "bot_functions",
     7 "notices",
-    8 "status",
+    8 "turnovers",
 ];
 
 /// The schema this program was built for.

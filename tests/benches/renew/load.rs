@@ -196,7 +196,7 @@ async fn load(client: &Client, book: &Book) -> anyhow::Result<()> {
         client.batch_execute(index.get::<_, &str>(1)).await?;
     }
     client.query_typed(SEQUENCES, &[]).await?;
-    client.batch_execute("SET session_replication_role = origin").await?;
+    client.batch_execute("SET session_replication_role = origin; SELECT turnovers_rebuild()").await?;
     client.batch_execute("VACUUM (FREEZE, ANALYZE)").await?;
     Ok(())
 }

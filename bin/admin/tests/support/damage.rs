@@ -55,6 +55,16 @@ pub const DAMAGE: &[(&str, &str, &str)] = &[
         "(gift) moved 77 kopecks",
     ),
     (
+        "turnovers_match_ledger",
+        "UPDATE turnovers SET kopecks = kopecks + 1 WHERE id = (SELECT min(id) FROM turnovers WHERE kind = 'top_up')",
+        "kopecks of",
+    ),
+    (
+        "turnovers_match_ledger",
+        "DELETE FROM turnovers WHERE kind = 'refund'",
+        "holds 0 kopecks of 0 transfers, the ledger",
+    ),
+    (
         "reversal_mirrors",
         "UPDATE transfers SET amount_kopecks = 1 WHERE idempotency_key = 'refund:r:3'",
         "moves 1 kopecks from 1 to",

@@ -17,20 +17,24 @@ pub struct LedgerTotals {
     pub refunded: Kopecks,
 }
 
-// A charge pays the revenue account; only its reversal is paid from there.
+// What came into wallets and did not go on is in them. Beyond bigint the largest is shown.
 const READ_TOTALS: &str = "-- read_ledger_totals
 SELECT
-    (SELECT coalesce(sum(w.balance_kopecks), 0)::bigint FROM accounts w WHERE w.kind = 'wallet') AS wallets,
-    (SELECT coalesce(sum(t.amount_kopecks), 0)::bigint FROM transfers t
-     WHERE t.credit_account = (SELECT a.id FROM accounts a WHERE a.kind = 'revenue')) AS charged,
-    (SELECT coalesce(sum(t.amount_kopecks), 0)::bigint FROM transfers t
-     WHERE t.debit_account = (SELECT a.id FROM accounts a WHERE a.kind = 'revenue')) AS refunded";
+    least(greatest(0, coalesce(sum(CASE WHEN t.kind IN ('renewal', 'purchase') THEN -t.kopecks ELSE t.kopecks END), 0)),
+        9223372036854775807)::bigint AS wallets,
+    least(coalesce(sum(t.kopecks) FILTER (WHERE t.kind IN ('renewal', 'purchase')), 0), 9223372036854775807)::bigint
+        AS charged,
+    least(coalesce(sum(t.kopecks) FILTER (WHERE t.kind = 'refund'), 0), 9223372036854775807)::bigint AS refunded
+FROM turnovers t";
+
+const FOLD_TURNOVERS: &str = "-- fold_turnovers
+SELECT turnovers_fold($1) AS rows";
 
 const COUNT_PARKED: &str = "-- count_parked_rows
 SELECT count(*) AS parked FROM parked p WHERE p.pass = $1 AND p.next_try_at IS NULL";
 
 impl Tx<'_> {
-    /// Sums over all wallets and all charges: reads them all, a second or so for ten million.
+    /// Sums over the whole ledger, by way of its turnovers: a few ten thousand rows a year of service.
     ///
     /// # Errors
     /// The database's.
@@ -42,6 +46,17 @@ impl Tx<'_> {
             charged: Kopecks(column(&row, "charged")?),
             refunded: Kopecks(column(&row, "refunded")?),
         })
+    }
+
+    /// Puts the turnovers of each quarter of an hour together, up to 10 000 rows; answers how many it took. Skips rows that
+    /// another transaction has in hand.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn fold_turnovers(&self) -> Result<u64, DbError> {
+        let row = self.query_opt(FOLD_TURNOVERS, &[(&self.now(), Type::TIMESTAMPTZ)]).await?;
+        let taken: i64 = row.map_or(Ok(0), |row| column(&row, "rows"))?;
+        Ok(taken.unsigned_abs())
     }
 
     /// Rows that the acting pass leaves alone until `admin unpark`.
