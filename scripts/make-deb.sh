@@ -51,8 +51,6 @@ for pass in "${PASSES[@]}"; do
 done
 put 0755 "$programs/admin" usr/bin/perennial
 strip --strip-unneeded --remove-section=.comment "$root"/usr/lib/perennial/* "$root/usr/bin/perennial"
-# Messages call it admin.
-ln -s ../../bin/perennial "$root/usr/lib/perennial/admin"
 put 0755 deploy/hooks/run-pass usr/lib/perennial/run-pass
 
 # systemd

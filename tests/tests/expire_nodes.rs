@@ -153,7 +153,7 @@ fn a_node_missing_from_the_settings_keeps_rows_expiring_and_one_that_is_retired_
         assert_eq!((ran.count("proven"), ran.count("expired"), ran.count("waiting_for_node")), (2, 0, 2), "{ran:?}");
         let warned = ran.summary.warnings.join("");
         assert!(
-            warned.contains("node de2 is not in the settings") && warned.contains("admin nodes retire"),
+            warned.contains("node de2 is not in the settings") && warned.contains("`perennial nodes retire de2`"),
             "{warned}"
         );
         assert_eq!(ran.summary.report().end_to_proof.unwrap().oldest, 0);

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use perennial_boot::{BaseOptions, XrayOptions};
+use perennial_core::operator;
 use perennial_core::time::Timestamp;
 
 pub use calls::{Buy, Cancel, EnsureUser, Grant, Key, Refund, Rotate, Secret, SetAutoRenew, StartTrial, TopUp};
@@ -43,7 +44,7 @@ impl CommandFactory for Cli {
             .get_arguments()
             .map(|argument| argument.get_id().clone())
             .collect();
-        Flags::command().mut_args(|argument| {
+        Flags::command().name(operator::program()).mut_args(|argument| {
             if common.contains(argument.get_id()) {
                 argument.global(true).help_heading("Common options")
             } else {

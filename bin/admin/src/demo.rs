@@ -15,6 +15,7 @@ use std::io;
 
 use perennial_boot::{Exit, Output};
 use perennial_core::ids::TelegramId;
+use perennial_core::operator;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
@@ -101,7 +102,7 @@ async fn show(
 
     let mut told = Value::Null;
     if let Some(user) = made_up::renewed_just_now(client, first).await? {
-        stage.heading("The story of one customer (admin explain)")?;
+        stage.heading(&format!("The story of one customer ({})", operator::command("explain").trim_matches('`')))?;
         let window = session.config.renew.window().duration();
         let story = explain(&session.reader().await?, user, 1000, window).await?;
         stage.say(&story.text)?;
@@ -121,9 +122,13 @@ fn answer(call: &cli::Demo, shown: &Shown, served: Option<&access::Served>) -> A
     let good = shown.verdicts.iter().all(verify::Verdict::is_good) && after == again && before != after;
     let good = good && served.is_none_or(access::Served::is_good);
     let end = if good {
-        "\nEverything is as it should be. On a database of your own: admin explain, admin parked, renew --dry-run.\n"
+        let admin = operator::program();
+        format!(
+            "\nEverything is as it should be. On a database of your own: {admin} explain, {admin} parked, renew --dry-run.\n"
+        )
     } else {
         "\nThis is not as it should be: something was done twice, nothing was done, or the books are broken.\n"
+            .to_owned()
     };
     let json = json!({
         "users": call.users,

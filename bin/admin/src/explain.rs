@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::failure::Failure;
 use crate::output::{Answer, exact, moment};
 use crate::session::Session;
-use crate::{cli, unknown};
+use crate::{cli, unknown, writes_down};
 
 pub use events::{Event, events};
 
@@ -37,7 +37,7 @@ pub async fn run(session: &Session, call: cli::Explain) -> Result<Answer, Failur
 /// Exit code 3 for an unknown user.
 pub async fn explain(db: &Database, user: TelegramId, limit: u32, window: Duration) -> Result<Answer, Failure> {
     let history = db.run_tx("explain", async |tx| tx.find_history(user, limit.into()).await).await?;
-    let history = history.ok_or_else(|| unknown(&format!("user {user}"), "`admin ensure-user` writes a user down"))?;
+    let history = history.ok_or_else(|| unknown(&format!("user {user}"), &writes_down()))?;
     let events = events(&history);
     Ok(Answer::new(text(&history, &events, window), json(&history, &events, window)))
 }

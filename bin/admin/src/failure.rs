@@ -5,10 +5,11 @@ use std::io::Write;
 
 use perennial_boot::{Exit, Output, SettingError};
 use perennial_core::db::DbError;
+use perennial_core::operator::{self, command};
 use perennial_migrate::MigrateError;
 use serde_json::json;
 
-use crate::output;
+use crate::{output, writes_down};
 
 /// A command that did not do what it was told. It changed nothing, except where the message says that nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +76,7 @@ impl Failure {
     #[must_use]
     pub fn print(&self, command: &str, form: Output) -> Exit {
         let written = match form {
-            Output::Text => writeln!(std::io::stderr(), "admin: {}", self.line()),
+            Output::Text => writeln!(std::io::stderr(), "{}: {}", operator::program(), self.line()),
             Output::Json => output::say(&output::line(
                 command,
                 &json!({
@@ -144,8 +145,8 @@ impl From<MigrateError> for Failure {
 fn refusal(at: &str, sqlstate: &str, constraint: Option<&str>, message: &str) -> Failure {
     let by_constraint = constraint.and_then(of_constraint);
     let said = by_constraint.map_or(message, |(said, _)| said);
-    let hint = by_constraint.map(|(_, hint)| hint).or_else(|| of_sqlstate(at, sqlstate));
-    Failure { sqlstate: Some(sqlstate.to_owned()), hint: hint.map(str::to_owned), ..Failure::of(Exit::Partial, said) }
+    let hint = by_constraint.map(|(_, hint)| hint.to_owned()).or_else(|| of_sqlstate(at, sqlstate));
+    Failure { sqlstate: Some(sqlstate.to_owned()), hint, ..Failure::of(Exit::Partial, said) }
 }
 
 /// The server names the constraint; this says what it is there for.
@@ -170,22 +171,24 @@ fn of_constraint(name: &str) -> Option<(&'static str, &'static str)> {
 }
 
 /// `at` is the name of the statement, which is that of the function called.
-fn of_sqlstate(at: &str, sqlstate: &str) -> Option<&'static str> {
+fn of_sqlstate(at: &str, sqlstate: &str) -> Option<String> {
     Some(match (sqlstate, at) {
-        ("PK001", _) => "take another --key, or leave it out",
-        ("PK002", _) => "`admin top-up` first",
-        ("PK003", "top_up") => "`admin ensure-user` writes a user down",
+        ("PK001", _) => "take another --key, or leave it out".to_owned(),
+        ("PK002", _) => format!("{} first", command("top-up")),
+        ("PK003", "top_up") => writes_down(),
         ("PK003", "buy" | "grant" | "start_trial") => {
-            "`admin ensure-user` writes a user down, `admin tariff list` shows what is sold"
+            format!("{}, {} shows what is sold", writes_down(), command("tariff list"))
         }
-        ("PK003", _) => "`admin explain` shows what a user has",
-        ("PK004", _) => "a user has one trial for life; `admin grant` gives days",
-        ("PK005", "buy" | "grant") => "wait for its end, or refund or cancel it first",
-        ("PK005", "refund") => "`admin explain` lists the payments; the latest one that stands goes first",
+        ("PK003", _) => format!("{} shows what a user has", command("explain")),
+        ("PK004", _) => format!("a user has one trial for life; {} gives days", command("grant")),
+        ("PK005", "buy" | "grant") => "wait for its end, or refund or cancel it first".to_owned(),
+        ("PK005", "refund") => {
+            format!("{} lists the payments; the latest one that stands goes first", command("explain"))
+        }
         ("PK005", "set_auto_renew") => {
-            "only an active, paid subscription renews; one that was cancelled is bought again"
+            "only an active, paid subscription renews; one that was cancelled is bought again".to_owned()
         }
-        ("22023", "ensure_user") => "an IANA name, such as Europe/Moscow",
+        ("22023", "ensure_user") => "an IANA name, such as Europe/Moscow".to_owned(),
         _ => return None,
     })
 }
@@ -232,7 +235,7 @@ mod tests {
     fn a_refusal_says_what_to_do() {
         assert_eq!(
             refused("top_up", "PK003", None).line(),
-            "as the server says (`admin ensure-user` writes a user down)"
+            "as the server says (`perennial ensure-user` writes a user down)"
         );
         assert_eq!(
             refused("ensure_user", "23514", Some("users_language_is_a_tag")).line(),

@@ -1,6 +1,7 @@
 //! `installation show` and `accept`: which cluster this database lives in, and which one may act on it.
 
 use perennial_core::db::{Installation, NewAudit};
+use perennial_core::operator::command;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
@@ -16,9 +17,9 @@ pub async fn show(session: &Session) -> Result<Answer, Failure> {
     let (schema, installation) =
         db.run_tx("show_installation", async |tx| Ok((tx.schema_version().await?, tx.installation().await?))).await?;
     let verdict = match &installation {
-        found if found.is_a_copy() => "a copy: nothing may act on it until `admin installation accept`",
-        found if found.accepted_identifier.is_none() => "not recorded yet: `admin migrate` does it",
-        _ => "this cluster may act",
+        found if found.is_a_copy() => format!("a copy: nothing may act on it until {}", command("installation accept")),
+        found if found.accepted_identifier.is_none() => format!("not recorded yet: {} does it", command("migrate")),
+        _ => "this cluster may act".to_owned(),
     };
     let text = format!(
         "schema version     {}\nowner prefix       {}\nthis cluster       {}\naccepted cluster   {}\n{verdict}\n",

@@ -4,6 +4,7 @@ pub mod check;
 
 use perennial_core::db::admin::{KnownNode, OrphanEntry};
 use perennial_core::db::{NewAudit, NodeRow};
+use perennial_core::operator;
 use serde_json::{Value, json};
 
 use crate::cli;
@@ -106,7 +107,10 @@ async fn change(
     match was {
         Some(was) if changed => Ok(was),
         Some(_) => Err(Failure::refused(format!("node {node} is {into} already"))),
-        None => Err(unknown(&format!("node {node}"), "`admin nodes list` lists the servers that the passes have met")),
+        None => {
+            let hint = format!("{} lists the servers that the passes have met", operator::command("nodes list"));
+            Err(unknown(&format!("node {node}"), &hint))
+        }
     }
 }
 

@@ -3,13 +3,14 @@
 use perennial_core::db::NewAudit;
 use perennial_core::db::admin::ParkedEntry;
 use perennial_core::ids::SubscriptionId;
+use perennial_core::operator;
 use serde_json::{Value, json};
 
 use crate::cli;
 use crate::failure::Failure;
 use crate::output::{Answer, counted, exact, exact_json, moment, table};
 use crate::session::Session;
-use crate::unknown;
+use crate::{lists_subscriptions, unknown};
 
 /// Parks a subscription for one pass.
 ///
@@ -34,10 +35,14 @@ pub async fn park(session: &Session, call: cli::Park) -> Result<Answer, Failure>
             Ok(Some(owner))
         })
         .await?
-        .ok_or_else(|| unknown(&format!("subscription {id}"), "`admin explain` lists a user's subscriptions"))?;
+        .ok_or_else(|| unknown(&format!("subscription {id}"), &lists_subscriptions()))?;
     let over = if owner.status == "active" { "" } else { "; it is over anyway" };
     Ok(Answer::new(
-        format!("{pass} leaves subscription {id} of user {} alone until `admin unpark`{over}\n", owner.telegram_id),
+        format!(
+            "{pass} leaves subscription {id} of user {} alone until {}{over}\n",
+            owner.telegram_id,
+            operator::command("unpark")
+        ),
         json!({ "pass": pass, "subscription_id": id.0, "telegram_id": owner.telegram_id.0, "reason": call.reason }),
     ))
 }
@@ -66,7 +71,7 @@ pub async fn unpark(session: &Session, call: cli::Unpark) -> Result<Answer, Fail
         .await?;
     let was = released.ok_or_else(|| {
         Failure::refused(format!("subscription {id} is not parked for {pass}"))
-            .with_hint("`admin parked` lists what is")
+            .with_hint(format!("{} lists what is", operator::command("parked")))
     })?;
     Ok(Answer::new(
         format!("{pass} tries subscription {id} again; it was parked since {}: {}\n", moment(was.since), was.reason),

@@ -6,9 +6,9 @@ use std::time::Duration;
 use perennial_boot::{
     BaseOptions, Config, Connection, Origin, Output, forbid_core_dumps, judge_installation, judge_schema, start_logs,
 };
-use perennial_core::db::{Actor, Database, DatabaseOptions};
+use perennial_core::db::{Actor, Database, DatabaseOptions, DbError};
 use perennial_core::ids::RunId;
-use perennial_core::time::{Clock, DatabaseClock, Deadline};
+use perennial_core::time::{DatabaseClock, Deadline};
 
 use crate::failure::Failure;
 
@@ -58,17 +58,17 @@ impl Session {
     /// # Errors
     /// The pool cannot be built.
     pub fn database(&self) -> Result<Database, Failure> {
-        self.database_by(Arc::new(DatabaseClock::new()))
+        self.database_of(1)
     }
 
-    fn database_by(&self, clock: Arc<dyn Clock>) -> Result<Database, Failure> {
+    fn database_of(&self, connections: usize) -> Result<Database, Failure> {
         let options = DatabaseOptions {
-            pool_size: 1,
+            pool_size: connections,
             statement_limit: STATEMENT_LIMIT,
             lock_limit: LOCK_LIMIT,
             ..DatabaseOptions::of(Actor { name: ACTOR, run_id: self.run_id })
         };
-        Ok(self.connection.open(options, clock, Deadline::after(BUDGET))?)
+        Ok(self.connection.open(options, Arc::new(DatabaseClock::new()), Deadline::after(BUDGET))?)
     }
 
     /// The database for a command that only reads: a copy may be read.
@@ -76,8 +76,17 @@ impl Session {
     /// # Errors
     /// Exit code 78 for another schema than ours; 69 when it cannot be reached.
     pub async fn reader(&self) -> Result<Database, Failure> {
-        let db = self.database()?;
-        let schema = db.run_tx("check_schema", async |tx| tx.schema_version().await).await?;
+        self.reader_of(1).await
+    }
+
+    /// The same, for a command that reads several things at once.
+    ///
+    /// # Errors
+    /// As [`reader`](Self::reader).
+    pub async fn reader_of(&self, connections: usize) -> Result<Database, Failure> {
+        let db = self.database_of(connections)?;
+        let schema = db.run_tx("check_schema", async |tx| tx.schema_version().await).await;
+        let schema = schema.map_err(|error| self.of_database(error))?;
         judge_schema(schema)?;
         Ok(db)
     }
@@ -93,12 +102,22 @@ impl Session {
         Ok(db)
     }
 
+    /// Says which database it was that cannot be reached or used.
+    fn of_database(&self, error: DbError) -> Failure {
+        let names_it = matches!(error, DbError::Unavailable { .. } | DbError::Configuration { .. });
+        let failure = Failure::from(error);
+        match names_it {
+            true => Failure { message: format!("database {}: {}", self.connection, failure.message), ..failure },
+            false => failure,
+        }
+    }
+
     /// A connection with a session of its own.
     ///
     /// # Errors
     /// Exit code 69 or 78.
     pub async fn connect_directly(&self) -> Result<tokio_postgres::Client, Failure> {
         let client = self.connection.connect_directly().await;
-        client.map_err(|error| Failure::of_driver("cannot connect", &error))
+        client.map_err(|error| Failure::of_driver(&format!("database {}", self.connection), &error))
     }
 }

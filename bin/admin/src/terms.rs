@@ -10,7 +10,7 @@ use crate::cli;
 use crate::failure::Failure;
 use crate::output::{Answer, exact_json, moment, rubles};
 use crate::session::Session;
-use crate::unknown;
+use crate::{lists_subscriptions, unknown, writes_down};
 
 const DAY: time::Duration = time::Duration::days(1);
 
@@ -119,7 +119,7 @@ pub async fn agree_price(session: &Session, call: cli::AgreePrice) -> Result<Ans
         .await?;
     let (user, before) = match made {
         Agreement::Unknown => {
-            return Err(unknown(&format!("subscription {id}"), "`admin explain` lists a user's subscriptions"));
+            return Err(unknown(&format!("subscription {id}"), &lists_subscriptions()));
         }
         Agreement::Over(status) => {
             return Err(Failure::refused(format!("subscription {id} is {status}"))
@@ -163,7 +163,7 @@ async fn record(
 }
 
 fn unknown_user(user: TelegramId) -> Failure {
-    unknown(&format!("user {user}"), "`admin ensure-user` writes a user down")
+    unknown(&format!("user {user}"), &writes_down())
 }
 
 /// `20 % off until …`, `no discount`.

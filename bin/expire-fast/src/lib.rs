@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use perennial_core::db::{Database, DbError};
 use perennial_core::ending::{self, EndSettings};
+use perennial_core::operator;
 use perennial_core::ports::{Bounded, Xray};
 use perennial_core::removal::{self, Node};
 use perennial_core::time::Deadline;
@@ -73,15 +74,17 @@ async fn usable_nodes<'a, X>(
         let configured = names.contains(&row.name.as_str());
         match (configured, row.retired_at.is_some()) {
             (false, false) => warnings.push(format!(
-                "node {} is not in the settings: rows stay expiring until it is back or `admin nodes retire {}`",
-                row.name, row.name
+                "node {} is not in the settings: rows stay expiring until it is back or {}",
+                row.name,
+                operator::command(&format!("nodes retire {}", row.name))
             )),
             (true, true) => warnings.push(format!("node {} was retired: remove it from the settings", row.name)),
             _ => {}
         }
     }
     if known.is_empty() {
-        warnings.push("no node is configured: what ends stays expiring until one is".to_owned());
+        warnings
+            .push("no node is configured ([[node]] in the settings): what ends stays expiring until one is".to_owned());
     }
     let retired = |node: &Node<X>| known.iter().any(|row| row.name == node.name && row.retired_at.is_some());
     Ok(nodes.iter().filter(|node| !retired(node)).map(|node| bounded(node, deadline)).collect())

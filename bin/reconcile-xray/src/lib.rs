@@ -137,7 +137,7 @@ async fn known_nodes<X>(
         })
         .await?;
     if nodes.is_empty() {
-        warnings.push("no node is configured: there is nothing to compare".to_owned());
+        warnings.push("no node is configured ([[node]] in the settings): there is nothing to compare".to_owned());
     }
     for row in known.iter().filter(|row| row.retired_at.is_some() && names.contains(&row.name.as_str())) {
         warnings.push(format!("node {} was retired and is left alone: remove it from the settings", row.name));

@@ -9,8 +9,11 @@ use perennial_boot::{
     or_none, span,
 };
 use perennial_core::db::RenewalBounds;
+use perennial_core::time::Timestamp;
 use renew::flags::Flags;
 use renew::{Outcome, RenewPass, Settings, Summary};
+use time::UtcOffset;
+use time::format_description::well_known::Rfc3339;
 
 /// Failed tries after which a row is parked.
 const MAX_TRIES: i32 = 3;
@@ -106,19 +109,26 @@ fn report(summary: &Summary) -> Report {
     }
 }
 
+/// RFC 3339 in UTC, whole seconds.
+fn moment(at: Timestamp) -> String {
+    at.truncate_to_second().to_offset(UtcOffset::UTC).format(&Rfc3339).unwrap_or_default()
+}
+
 fn plan_line(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Renewed { id, telegram_id, amount, until } => {
-            format!("renew subscription {id} of user {telegram_id} for {amount} kopecks until {until}")
+            let (amount, until) = (amount.in_rubles(), moment(*until));
+            format!("renew subscription {id} of user {telegram_id} for {amount} RUB until {until}")
         }
         Outcome::Short { id, telegram_id, missing } => {
-            format!("leave subscription {id} of user {telegram_id}: {missing} kopecks are missing")
+            format!("leave subscription {id} of user {telegram_id}: {} RUB are missing", missing.in_rubles())
         }
         Outcome::Parked { id, reason } => format!("park subscription {id}: {reason}"),
         Outcome::Failed { id, reason, .. } => format!("fail on subscription {id}: {reason}"),
         Outcome::Busy(key) => format!("skip subscription {}: held by somebody else", key.id),
         Outcome::Announced { id, telegram_id, amount, charge_at } => {
-            format!("tell user {telegram_id} that {amount} kopecks are charged for subscription {id} at {charge_at}")
+            let (amount, charge_at) = (amount.in_rubles(), moment(*charge_at));
+            format!("tell user {telegram_id} that {amount} RUB are charged for subscription {id} at {charge_at}")
         }
     }
 }

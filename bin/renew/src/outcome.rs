@@ -5,6 +5,7 @@ use std::time::Duration;
 use perennial_core::db::RenewalKey;
 use perennial_core::ids::{SubscriptionId, TelegramId};
 use perennial_core::money::Kopecks;
+use perennial_core::operator;
 use perennial_core::time::Timestamp;
 
 /// What became of a listed row.
@@ -116,7 +117,7 @@ pub(crate) fn log_outcome(outcome: &Outcome) {
             log::debug!(subscription_id = id.0, missing_kopecks = missing.0; "balance too small, tried again next pass");
         }
         Outcome::Parked { id, reason } => {
-            log::error!(subscription_id = id.0, reason = reason.as_str(); "parked; see `admin parked`");
+            log::error!(subscription_id = id.0, reason = reason.as_str(); "parked; see {}", operator::command("parked"));
         }
         Outcome::Failed { id, reason, tries } => {
             log::warn!(subscription_id = id.0, reason = reason.as_str(), tries; "failed, tried again next pass");

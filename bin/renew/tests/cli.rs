@@ -137,7 +137,7 @@ fn a_dry_run_shows_its_plan_and_changes_nothing() {
         let plan = summary["plan"].as_array().unwrap();
         assert_eq!(plan.len(), 2);
         assert!(
-            plan[0].as_str().unwrap().starts_with("renew subscription 1 of user 1 for 19900 kopecks until"),
+            plan[0].as_str().unwrap().starts_with("renew subscription 1 of user 1 for 199.00 RUB until 20"),
             "{plan:?}"
         );
         for table in ["transfers WHERE kind = 'charge'", "payments", "notices", "runs", "parked"] {
@@ -286,7 +286,9 @@ fn a_schema_that_is_older_newer_or_missing_ends_the_pass_with_78_and_the_remedy(
     let newer = format!("UPDATE refinery_schema_history SET version = version + 1 WHERE version = {version}");
     let older = format!("DELETE FROM refinery_schema_history WHERE version = {version}");
     let missing = "DROP SCHEMA public CASCADE; CREATE SCHEMA public".to_owned();
-    for (sql, remedy) in [(newer, "upgrade it"), (older, "run `admin migrate`"), (missing, "run `admin migrate`")] {
+    for (sql, remedy) in
+        [(newer, "upgrade it"), (older, "run `perennial migrate`"), (missing, "run `perennial migrate`")]
+    {
         db_test_unchecked(async |db| {
             db.client().await.batch_execute(&sql).await.unwrap();
             let (code, summary) = run(renew_in(&db, &[]));
@@ -304,7 +306,7 @@ fn a_copied_database_is_not_acted_on_until_it_is_accepted() {
         client.batch_execute("UPDATE installation SET system_identifier = 1").await.unwrap();
         let (code, summary) = run(renew_in(&db, &[]));
         assert_eq!(code, 78);
-        assert!(summary["error"].as_str().unwrap().contains("admin installation accept"), "{summary}");
+        assert!(summary["error"].as_str().unwrap().contains("perennial installation accept"), "{summary}");
         assert_eq!((number(&client, CHARGES).await, number(&client, "SELECT count(*) FROM runs").await), (0, 0));
 
         let accept = "UPDATE installation SET system_identifier = c.system_identifier FROM pg_control_system() c";

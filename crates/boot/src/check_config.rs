@@ -20,15 +20,15 @@ pub(crate) fn print(pass: &str, in_force: &InForce, settings: &impl Shown) -> Ex
 }
 
 fn text(pass: &str, in_force: &InForce, settings: &impl Shown) -> String {
-    let mut text = format!("{pass}: the configuration can be used\n");
+    let mut lines: Vec<(String, String)> = Vec::new();
     for [name, value, from] in in_force.entries() {
         let from = if from.is_empty() { String::new() } else { format!("  ({from})") };
-        text.push_str(&format!("  {name:<17}  {value}{from}\n"));
+        lines.push((name, format!("{value}{from}")));
     }
-    for (name, value) in settings.shown() {
-        text.push_str(&format!("  {name:<17}  {value}\n"));
-    }
-    text
+    lines.extend(settings.shown().into_iter().map(|(name, value)| (name.to_owned(), value)));
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let lines: String = lines.iter().map(|(name, value)| format!("  {name:<width$}  {value}\n")).collect();
+    format!("{pass}: the configuration can be used\n{lines}")
 }
 
 fn json(pass: &str, in_force: &InForce, settings: &impl Shown) -> String {

@@ -117,6 +117,14 @@ fn token_in(setting: &str, file: &Path) -> Result<SecretString, SettingError> {
     Ok(readable(setting, file)?.trim().to_owned().into())
 }
 
+/// `2 notices wait`.
+fn wait(report: &Report) -> String {
+    match report.notices.waiting {
+        1 => "1 notice waits".to_owned(),
+        waiting => format!("{waiting} notices wait"),
+    }
+}
+
 impl Delivery {
     /// Writes what a person must look at for the operator's chat, then sends due notices until none is due or the budget
     /// ends, and adds to the report what was sent and what waits. A dry run writes and sends nothing.
@@ -130,16 +138,13 @@ impl Delivery {
             return Ok(());
         }
         let Some(telegram) = &self.telegram else {
-            let waiting = report.notices.waiting;
-            report
-                .warnings
-                .push(format!("{waiting} notices wait: there is no bot token (/etc/perennial/telegram-token)"));
+            report.warnings.push(format!("{}: there is no bot token (/etc/perennial/telegram-token)", wait(report)));
             return Ok(());
         };
         let texts = match NoticeTexts::load(&self.texts) {
             Ok(texts) => texts,
             Err(error) => {
-                report.warnings.push(format!("{} notices wait: {error}", report.notices.waiting));
+                report.warnings.push(format!("{}: {error}", wait(report)));
                 return Ok(());
             }
         };

@@ -4,7 +4,7 @@
 //! A pass's main is [`parse`] and [`run()`]:
 //!
 //! ```no_run
-//! use perennial_boot::{Context, Report, Span};
+//! use perennial_boot::{Config, Context, Report};
 //!
 //! /// Charge due subscriptions from their wallets and extend them
 //! #[derive(Debug, clap::Parser)]
@@ -16,8 +16,9 @@
 //!
 //! fn main() -> std::process::ExitCode {
 //!     let options: Options = perennial_boot::parse();
-//!     let window = |config: &perennial_boot::Config| Ok(config.renew.window());
-//!     perennial_boot::run("renew", &options.common, window, async |ctx: Context<Span>| {
+//!     // What the pass takes from the settings file: here nothing.
+//!     let settings = |_: &Config| Ok(());
+//!     perennial_boot::run("renew", &options.common, settings, async |ctx: Context<()>| {
 //!         // Batches while `ctx.deadline` is not over, `ctx.interim.keep(&report)` after each.
 //!         Ok(Report { cut_short: ctx.deadline.is_over(), ..Report::empty("renew") })
 //!     })

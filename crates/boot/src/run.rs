@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use perennial_core::db::{Actor, Database, DatabaseOptions, RunStart};
+use perennial_core::db::{Actor, Database, DatabaseOptions, DbError, RunStart};
 use perennial_core::ids::RunId;
 use perennial_core::time::{Clock, DatabaseClock, Deadline};
 use tokio::time::sleep;
@@ -17,6 +17,7 @@ use crate::check_config;
 use crate::closing::{Listeners, Run};
 use crate::config::Config;
 use crate::context::{Context, Interim};
+use crate::database::Connection;
 use crate::ending::{Ending, Raced};
 use crate::exit::Exit;
 use crate::in_force::InForce;
@@ -165,11 +166,22 @@ async fn check_in<'a>(
     };
     let db = in_force.connection.open(options, clock, deadline.clone())?;
     let start = RunStart { version: crate::VERSION, host: &startup::host_name() };
-    let warnings = startup::check_in(&db, &in_force.config.owner_prefix, start).await?;
+    let checked_in = startup::check_in(&db, &in_force.config.owner_prefix, start).await;
+    let warnings = checked_in.map_err(|error| of_database(error, &in_force.connection))?;
     for warning in &warnings {
         log::warn!("{warning}");
     }
     Ok(on_record.get_or_init(|| OnRecord { db, warnings }))
+}
+
+/// Says which database it was: of a pass that cron starts, the line with the error is often all that is kept.
+fn of_database(error: anyhow::Error, connection: &Connection) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(DbError::Unavailable { .. } | DbError::Configuration { .. }) => {
+            error.context(format!("database {connection}"))
+        }
+        _ => error,
+    }
 }
 
 /// The pass against the clock and the operator.

@@ -2,8 +2,8 @@
 //! was set up as. The same transaction writes the row of the run.
 
 use perennial_core::db::{Database, DbError, Installation, RunStart};
-use perennial_core::schema;
 use perennial_core::time::Timestamp;
+use perennial_core::{operator, schema};
 use time::OffsetDateTime;
 
 use crate::setting::SettingError;
@@ -54,17 +54,18 @@ pub(crate) async fn check_in(db: &Database, owner_prefix: &str, start: RunStart<
 /// Says whether to migrate the database or to upgrade the program.
 pub fn judge_schema(found: Option<u32>) -> Result<(), SettingError> {
     let needed = schema::VERSION;
+    let migrate = format!("run {}", operator::command("migrate"));
     let (problem, remedy) = match found {
         Some(version) if version == needed => return Ok(()),
-        None => ("the database has no schema of ours".to_owned(), "run `admin migrate`"),
+        None => ("the database has no schema of ours".to_owned(), migrate),
         Some(version) if version < needed => {
-            (format!("the database is at version {version}, this program needs {needed}"), "run `admin migrate`")
+            (format!("the database is at version {version}, this program needs {needed}"), migrate)
         }
         Some(version) => {
             let problem = format!(
                 "this program is older than the database: it knows version {needed}, the database is at {version}"
             );
-            (problem, "upgrade it")
+            (problem, "upgrade it".to_owned())
         }
     };
     Err(SettingError::unshown("schema", problem, remedy))
@@ -79,7 +80,10 @@ pub fn judge_installation(installation: &Installation, owner_prefix: &str) -> Re
         return Err(SettingError::unshown(
             "installation",
             "this database was copied from another cluster, whose users it must not touch",
-            "if it is to act from now on, and the original no longer does, run `admin installation accept`",
+            format!(
+                "if it is to act from now on, and the original no longer does, run {}",
+                operator::command("installation accept")
+            ),
         ));
     }
     if installation.owner_prefix != owner_prefix {
@@ -124,9 +128,9 @@ mod tests {
     fn only_the_schema_built_for_will_do() {
         let needed = schema::VERSION;
         assert_eq!(judge_schema(Some(needed)), Ok(()));
-        assert_eq!(refusal(judge_schema(None)), "schema: the database has no schema of ours: run `admin migrate`");
+        assert_eq!(refusal(judge_schema(None)), "schema: the database has no schema of ours: run `perennial migrate`");
         let older = refusal(judge_schema(Some(needed - 1)));
-        assert!(older.starts_with("schema: the database is at version") && older.ends_with("run `admin migrate`"));
+        assert!(older.starts_with("schema: the database is at version") && older.ends_with("run `perennial migrate`"));
         let newer = refusal(judge_schema(Some(needed + 1)));
         assert!(newer.starts_with("schema: this program is older than the database") && newer.ends_with("upgrade it"));
     }
@@ -141,7 +145,7 @@ mod tests {
         assert_eq!(judge_installation(&installed(Some(7), "p."), "p."), Ok(()));
         assert_eq!(judge_installation(&installed(None, "p."), "p."), Ok(()));
         let copied = refusal(judge_installation(&installed(Some(8), "p."), "p."));
-        assert!(copied.contains("was copied") && copied.ends_with("run `admin installation accept`"), "{copied}");
+        assert!(copied.contains("was copied") && copied.ends_with("run `perennial installation accept`"), "{copied}");
         assert_eq!(
             refusal(judge_installation(&installed(Some(7), "q."), "p.")),
             "owner_prefix = \"p.\": the database was set up with \"q.\": write the database's prefix into the settings"

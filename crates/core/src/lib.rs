@@ -14,6 +14,7 @@ pub mod ending;
 pub mod ids;
 pub mod ledger;
 pub mod money;
+pub mod operator;
 pub mod page;
 pub mod ports;
 pub mod reconcile;

@@ -1,5 +1,5 @@
 # The texts of Perennial's notices, in Russian. To change one, write it into a file of the same name in the folder that
-# the settings name under [texts] folder; what the file does not hold stays as it is here. `admin texts check` tells
+# the settings name under [texts] folder; what the file does not hold stays as it is here. `perennial texts check` tells
 # what is wrong with it.
 #
 # Texts are HTML as Telegram takes it. A message may have a button below it: give it both attributes,

@@ -33,7 +33,7 @@ pub(super) struct Run {
 }
 
 impl Programs {
-    /// Looks for these in the folder of this one.
+    /// Looks for these in the folder of this one, and where an installation keeps them.
     ///
     /// # Errors
     /// Exit code 2 without a database URL to hand on, 78 without a program.
@@ -42,14 +42,12 @@ impl Programs {
             Failure::usage("the demo needs the database on its command line")
                 .with_hint("set DATABASE_URL or --database-url")
         })?;
-        let folder = std::env::current_exe()
+        let this = std::env::current_exe()
             .map_err(|error| Failure::unforeseen(format!("cannot tell where this program is: {error}")))?;
-        for program in names.iter().map(|name| beside(&folder, name)) {
-            if !program.is_file() {
-                let missing = format!("there is no program {}", program.display());
-                return Err(Failure::configuration(missing).with_hint("build or install all programs beside this one"));
-            }
-        }
+        let folder = folder_of(&this, names).ok_or_else(|| {
+            Failure::configuration(format!("{} are not beside {}", names.join(", "), this.display()))
+                .with_hint("build or install all programs")
+        })?;
         let settings = settings(session)
             .map_err(|error| Failure::unforeseen(format!("cannot write the demo's settings: {error}")))?;
         Ok(Self { folder, database_url, settings, output: session.output })
@@ -60,7 +58,7 @@ impl Programs {
     /// # Errors
     /// It could not be run or did not do its work.
     pub(super) fn run(&self, stage: &Stage, name: &str) -> Result<Run, Failure> {
-        let program = beside(&self.folder, name);
+        let program = in_folder(&self.folder, name);
         let form = if self.output == Output::Json { "json" } else { "text" };
         let mut command = Command::new(&program);
         if name != "reconcile-xray" {
@@ -97,8 +95,16 @@ impl Run {
     }
 }
 
-fn beside(this_program: &Path, name: &str) -> PathBuf {
-    this_program.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+fn in_folder(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// The folder of this program where all of these are in it, as cargo builds them, else the private one of an
+/// installation: `/usr/lib/perennial` beside `/usr/bin`.
+fn folder_of(this_program: &Path, names: &[&str]) -> Option<PathBuf> {
+    let folder = this_program.parent()?;
+    let candidates = [folder.to_path_buf(), folder.parent()?.join("lib/perennial")];
+    candidates.into_iter().find(|folder| names.iter().all(|name| in_folder(folder, name).is_file()))
 }
 
 /// Settings of the demo's own: what the host is set up with must not reach made-up people, nor their messages it.
@@ -112,4 +118,29 @@ fn settings(session: &Session) -> std::io::Result<NamedTempFile> {
     }
     file.flush()?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_are_found_beside_this_program_and_where_an_installation_has_them() {
+        let root = tempfile::tempdir().unwrap();
+        let program = root.path().join("bin/perennial");
+        let private = root.path().join("lib/perennial");
+        for folder in [program.parent().unwrap(), private.as_path()] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        let names = ["renew", "expire-fast"];
+        assert_eq!(folder_of(&program, &names), None);
+        for name in names {
+            std::fs::write(in_folder(&private, name), "").unwrap();
+        }
+        assert_eq!(folder_of(&program, &names), Some(private));
+        std::fs::write(in_folder(program.parent().unwrap(), "renew"), "").unwrap();
+        assert_ne!(folder_of(&program, &names).as_deref(), program.parent(), "one of them is missing there");
+        std::fs::write(in_folder(program.parent().unwrap(), "expire-fast"), "").unwrap();
+        assert_eq!(folder_of(&program, &names).as_deref(), program.parent());
+    }
 }

@@ -1,6 +1,7 @@
 //! What needs a person: said with what to do, the worst first.
 
 use perennial_boot::Exit;
+use perennial_core::operator::command;
 
 use super::model::{Node, Pass, Run, Status};
 use super::text::{age, number, since};
@@ -12,21 +13,25 @@ const MISSED_INTERVALS: u32 = 3;
 const FAILED_CONTACTS: i32 = 3;
 
 /// All of it; empty: nothing.
-pub(super) fn of(status: &Status, is_a_copy: bool) -> Vec<String> {
+pub(super) fn of(status: &Status, is_a_copy: bool, sells: bool) -> Vec<String> {
     let mut found = Vec::new();
     if is_a_copy {
-        found.push("this database is a copy: no pass acts on it until `admin installation accept`".to_owned());
+        found.push(format!("this database is a copy: no pass acts on it until {}", command("installation accept")));
+    }
+    if !sells {
+        found.push(format!("no tariff is sold: {} writes one", command("tariff set")));
     }
     found.extend(status.passes.iter().flat_map(|pass| pass_needs(pass, status)));
     found.extend(late_work(status));
     found.extend(status.nodes.iter().flat_map(node_needs));
     let parked: u64 = status.parked.iter().map(|parked| parked.rows.unsigned_abs()).sum();
     if parked > 0 {
-        found.push(format!("{} parked: see `admin parked`, then `admin unpark`", counted(parked, "row")));
+        let (see, then) = (command("parked"), command("unpark"));
+        found.push(format!("{} parked: see {see}, then {then}", counted(parked, "row")));
     }
     let dead = status.outbox.dead.unsigned_abs();
     if dead > 0 {
-        found.push(format!("{} given up: see `admin notices list`", counted(dead, "notice")));
+        found.push(format!("{} given up: see {}", counted(dead, "notice"), command("notices list")));
     }
     found.extend(warnings(status));
     found
@@ -99,9 +104,8 @@ fn node_needs(node: &Node) -> Vec<String> {
             0 => String::new(),
             failures => format!(" ({})", counted(failures.unsigned_abs().into(), "failed contact")),
         };
-        found.push(format!(
-            "server {name} does not answer{failures}: if it is gone for good, `admin nodes retire {name}`"
-        ));
+        let retire = command(&format!("nodes retire {name}"));
+        found.push(format!("server {name} does not answer{failures}: if it is gone for good, {retire}"));
     }
     if let Some(why) = node.compared.as_ref().and_then(|compared| compared.refused_because.as_ref()) {
         found.push(format!("a brake stopped removals on server {name}: {why}"));

@@ -110,7 +110,7 @@ fn on_a_terminal_it_is_a_table() {
 fn a_failure_before_any_work_is_two_lines() {
     let report = Report::empty("renew");
     assert_eq!(
-        summary(Exit::Configuration, &report, Some("schema: old: run `admin migrate`")).text(false),
-        "renew: failed, the configuration is wrong after 1.234 s (exit code 78)\nerror: schema: old: run `admin migrate`\n"
+        summary(Exit::Configuration, &report, Some("schema: old: run `perennial migrate`")).text(false),
+        "renew: failed, the configuration is wrong after 1.234 s (exit code 78)\nerror: schema: old: run `perennial migrate`\n"
     );
 }

@@ -4,6 +4,7 @@ use tokio_postgres::types::Type;
 
 use super::tx::column;
 use super::{DbError, Tx};
+use crate::operator;
 use crate::schema::HISTORY_TABLE;
 
 /// The cluster, as it is and as it was accepted.
@@ -59,7 +60,8 @@ impl Tx<'_> {
     /// The database's; [`DbError::Unforeseen`] when the row is missing.
     pub async fn installation(&self) -> Result<Installation, DbError> {
         let row = self.query_opt(READ_INSTALLATION, &[]).await?.ok_or_else(|| {
-            DbError::unforeseen("read_installation", "table installation is empty; restore it or run `admin migrate`")
+            let remedy = operator::command("migrate");
+            DbError::unforeseen("read_installation", format!("table installation is empty; restore it or run {remedy}"))
         })?;
         Ok(Installation {
             system_identifier: column(&row, "system_identifier")?,
