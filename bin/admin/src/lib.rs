@@ -35,6 +35,7 @@ use cli::{
 use failure::Failure;
 use output::Answer;
 use perennial_boot::{BaseOptions, Exit};
+use perennial_core::operator;
 use session::Session;
 
 /// Runs one command and prints its answer or why it failed.
@@ -57,16 +58,21 @@ pub fn run(cli: Cli) -> ExitCode {
 fn begin(base: BaseOptions, command: Command) -> Result<Answer, Failure> {
     if let Command::Texts(TextsCommand::Check(check)) = command {
         // Texts are looked at before there is a database, too.
-        return texts::run(&base, check);
+        let session = Session::start(base.clone()).ok();
+        let sold = session.map(|session| block_on(price_list::sold(&session)));
+        return texts::run(&base, check, sold);
     }
-    Session::start(base).and_then(|session| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::unforeseen(format!("the runtime does not start: {error}")))?;
-        let outcome = runtime.block_on(obey(&session, command));
-        // A name lookup that hangs in a thread of its own must not hold up the exit.
-        runtime.shutdown_background();
-        outcome
-    })
+    let session = Session::start(base)?;
+    block_on(obey(&session, command))
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::unforeseen(format!("the runtime does not start: {error}")))?;
+    let outcome = runtime.block_on(work);
+    // A name lookup that hangs in a thread of its own must not hold up the exit.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn obey(session: &Session, command: Command) -> Result<Answer, Failure> {
@@ -98,7 +104,10 @@ async fn obey(session: &Session, command: Command) -> Result<Answer, Failure> {
         Command::Notices(NoticesCommand::List(list)) => notices::list(session, list).await,
         Command::Notices(NoticesCommand::Retry(retry)) => notices::retry(session, retry).await,
         Command::Notices(NoticesCommand::Drop(drop)) => notices::drop_some(session, drop).await,
-        Command::Texts(TextsCommand::Check(check)) => texts::run(&session.options, check),
+        Command::Texts(TextsCommand::Check(check)) => {
+            let sold = price_list::sold(session).await;
+            texts::run(&session.options, check, Some(sold))
+        }
         Command::Status(status) => status::run(session, status).await,
         Command::Verify(verify) => verify::run(session, verify).await,
         Command::Explain(explain) => explain::run(session, explain).await,
@@ -111,6 +120,16 @@ async fn obey(session: &Session, command: Command) -> Result<Answer, Failure> {
 /// A subject that a command was given is not there.
 fn unknown(what: &str, hint: &str) -> Failure {
     Failure::refused(format!("{what} is not known")).with_hint(hint)
+}
+
+/// What to do about a user who is not known.
+fn writes_down() -> String {
+    format!("{} writes a user down", operator::command("ensure-user"))
+}
+
+/// Where the number of a subscription is to be had.
+fn lists_subscriptions() -> String {
+    format!("{} lists a user's subscriptions", operator::command("explain"))
 }
 
 /// Exit code of a command that found what it looked for, none of it good.

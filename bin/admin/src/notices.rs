@@ -20,6 +20,7 @@ const COUNTED: i64 = 100_000;
 /// # Errors
 /// The database's.
 pub async fn list(session: &Session, call: NoticesList) -> Result<Answer, Failure> {
+    known(call.kind.as_deref())?;
     let db = session.reader().await?;
     let (state, kind) = (call.state.name(), call.kind.as_deref());
     let before = call.before.unwrap_or(i64::MAX);
@@ -59,6 +60,7 @@ pub async fn list(session: &Session, call: NoticesList) -> Result<Answer, Failur
 /// # Errors
 /// The database's. What is not dead is named, with exit code 3.
 pub async fn retry(session: &Session, call: NoticesRetry) -> Result<Answer, Failure> {
+    known(call.kind.as_deref())?;
     let db = session.writer().await?;
     let act = async |tx: &Tx<'_>, ids: &[i64]| tx.retry_notices(ids).await;
     let change = Change { db: &db, action: "notice_retried", status: "pending", reason: None };
@@ -75,6 +77,7 @@ pub async fn retry(session: &Session, call: NoticesRetry) -> Result<Answer, Fail
 /// # Errors
 /// The database's. What is neither is named, with exit code 3.
 pub async fn drop_some(session: &Session, call: NoticesDrop) -> Result<Answer, Failure> {
+    known(call.kind.as_deref())?;
     let db = session.writer().await?;
     let act = async |tx: &Tx<'_>, ids: &[i64]| tx.drop_notices(ids, &call.reason).await;
     let change = Change { db: &db, action: "notice_dropped", status: "dropped", reason: Some(&call.reason) };
@@ -90,6 +93,17 @@ pub async fn drop_some(session: &Session, call: NoticesDrop) -> Result<Answer, F
         }
     }
     Ok(answer(changed, &left, "will not be sent", "only what is pending or dead can be dropped"))
+}
+
+/// Refuses a kind that there is not: a slip would find nothing and say that all is well.
+fn known(kind: Option<&str>) -> Result<(), Failure> {
+    match kind {
+        Some(kind) if !perennial_texts::kinds().any(|known| known == kind) => {
+            let kinds = perennial_texts::kinds().collect::<Vec<_>>().join(", ");
+            Err(Failure::usage(format!("there is no kind of notice {kind}")).with_hint(kinds))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A change of some notices by hand.
@@ -175,7 +189,10 @@ impl Change<'_> {
 
 fn answer(changed: u64, left: &[Left], what: &str, rule: &str) -> Answer {
     let plural = if changed == 1 { what.to_owned() } else { what.replacen("waits", "wait", 1) };
-    let mut text = format!("{} {plural}\n", counted(changed, "notice"));
+    let mut text = match (changed, left) {
+        (0, []) => "there is no such notice\n".to_owned(),
+        _ => format!("{} {plural}\n", counted(changed, "notice")),
+    };
     for (id, state) in left {
         let why = match state.as_deref() {
             None => "there is no such notice".to_owned(),

@@ -3,12 +3,15 @@
 use perennial_core::db::NewAudit;
 use perennial_core::db::admin::{PeriodUnit, Tariff};
 use perennial_core::money::Kopecks;
+use perennial_core::operator;
+use perennial_texts::Texts;
 use serde_json::{Value, json};
 
 use crate::cli::TariffSet;
 use crate::failure::Failure;
 use crate::output::{Answer, rubles, table};
 use crate::session::Session;
+use crate::texts;
 
 /// Lists all tariffs.
 ///
@@ -19,7 +22,8 @@ pub async fn list(session: &Session) -> Result<Answer, Failure> {
     let tariffs = db.run_tx("list_tariffs", async |tx| tx.list_tariffs().await).await?;
     let json = json!({ "tariffs": tariffs.iter().map(as_json).collect::<Vec<_>>() });
     if tariffs.is_empty() {
-        return Ok(Answer::new("there are no tariffs; `admin tariff set` writes one\n", json));
+        let text = format!("there are no tariffs; {} writes one\n", operator::command("tariff set"));
+        return Ok(Answer::new(text, json));
     }
     let mut rows = vec![["code", "group", "period", "price", "sold"].map(str::to_owned).to_vec()];
     rows.extend(tariffs.iter().map(|tariff| {
@@ -62,8 +66,27 @@ pub async fn set(session: &Session, set: TariffSet) -> Result<Answer, Failure> {
         Some(before) if *before == after => "is as it was",
         Some(_) => "is changed",
     };
-    let text = format!("tariff {} {said}\n{}", after.code, difference(before.as_ref(), &after));
+    let mut text = format!("tariff {} {said}\n{}", after.code, difference(before.as_ref(), &after));
+    text.extend(name_wanted(session, &after));
     Ok(Answer::new(text, json!({ "before": before.as_ref().map(as_json), "after": as_json(&after) })))
+}
+
+/// Codes of the tariffs that are sold.
+///
+/// # Errors
+/// The database's.
+pub async fn sold(session: &Session) -> Result<Vec<String>, Failure> {
+    let db = session.reader().await?;
+    let tariffs = db.run_tx("list_tariffs", async |tx| tx.list_tariffs().await).await?;
+    Ok(tariffs.into_iter().filter(|tariff| tariff.active).map(|tariff| tariff.code).collect())
+}
+
+/// What to write, so that customers read a name. Texts that cannot be read are the matter of `texts check`.
+fn name_wanted(session: &Session, tariff: &Tariff) -> Option<String> {
+    let settings = &session.config.texts;
+    let texts = Texts::load(settings.folder.as_deref(), settings.default_language.as_deref()).ok()?;
+    let unnamed = texts.unnamed(&tariff.code);
+    tariff.active.then(|| texts::advice(&tariff.code, &unnamed, settings.folder.as_deref())).flatten()
 }
 
 /// The tariff as it is to be; none: it is new and something is missing.

@@ -99,6 +99,10 @@ fn what_waits_or_is_dead_can_be_dropped() {
         assert_eq!(json(&db, &["notices", "drop", "--state", "dead", "--kind", "trial_over"])["changed"], 2);
         let audited = "SELECT count(*) FROM audit_log WHERE action = 'notice_dropped' AND reason IS NOT NULL AND after ->> 'notice_id' IS NOT NULL";
         assert_eq!(number(&client, audited).await, 4);
+        let none = run(&db, &["notices", "drop", "--kind", "trial_over"]).good();
+        assert_eq!(none.out, "there is no such notice\n");
+        let unknown = run(&db, &["notices", "drop", "--kind", "trial_ended"]);
+        assert!(unknown.code == 2 && unknown.err.contains("no kind of notice trial_ended (renewed, "), "{unknown:?}");
         for wrong in [&["notices", "drop"][..], &["notices", "drop", "1", "--state", "dead"], &["notices", "retry"]] {
             assert_eq!(run(&db, wrong).code, 2, "{wrong:?}");
         }
@@ -132,6 +136,37 @@ fn of_very_many_it_is_said_that_there_are_more_than_were_counted() {
         let last = said.out.lines().last().unwrap();
         assert_eq!(last, "1 of more than 100000 notices shown; --before 100001 shows older ones");
     });
+}
+
+#[test]
+fn a_tariff_without_a_name_is_told_what_to_write() {
+    db_test(async |db| {
+        let set = &["tariff", "set", "gold.1m", "--price-kopecks", "100", "--months", "1"];
+        let set = run(&db, set).good();
+        let advice = "tariff gold.1m has no name in en and ru: customers read gold.1m; write `tariff-gold_1m = …` into \
+                      en.ftl and ru.ftl in the folder that [texts] folder names\n";
+        assert!(set.out.ends_with(advice), "{set:?}");
+        let checked = run(&db, &["texts", "check"]).good();
+        assert!(checked.out.ends_with(advice), "{checked:?}");
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        std::fs::write(folder.path().join("ru.ftl"), "tariff-gold_1m = Золотой\n").unwrap();
+        let half = json(&db, &["texts", "check", "--folder", path]);
+        assert_eq!(
+            half["tariffs_without_name"],
+            serde_json::json!([{ "tariff": "gold.1m", "languages": ["en"] }]),
+            "{half}"
+        );
+        std::fs::write(folder.path().join("en.ftl"), "tariff-gold_1m = Gold\n").unwrap();
+        let whole = run(&db, &["texts", "check", "--folder", path]).good();
+        assert!(whole.out.ends_with(": all texts are there and can be used\n"), "{whole:?}");
+        run(&db, &["tariff", "set", "gold.1m", "--withdraw"]).good();
+        let withdrawn = run(&db, &["texts", "check"]).good();
+        assert!(!withdrawn.out.contains("gold"), "nobody reads of it: {withdrawn:?}");
+    });
+    let dead = said(admin(&["texts", "check"]).env("DATABASE_URL", "postgresql:///x?host=/nonexistent&user=x")).good();
+    assert!(dead.out.contains("names of tariffs were not looked for: database x@/nonexistent:5432/x: "), "{dead:?}");
 }
 
 #[test]

@@ -79,11 +79,13 @@ impl Helpers<'_> {
         self.text(if local.year() == now.local.year() { "format-date" } else { "format-date-year" }, &args)
     }
 
-    /// `2 hours 15 minutes`: the two largest units, rounded down, so it never promises more than is left.
+    /// `2 hours 15 minutes`: the two largest units, rounded as people do. The moment itself stands beside it, exactly.
     pub(crate) fn left(&self, left: Duration) -> Result<String, String> {
-        let minutes = left.whole_minutes().max(0);
+        if left < Duration::MINUTE {
+            return self.text("format-moment", &FluentArgs::new());
+        }
+        let minutes = rounded(left).whole_minutes();
         let units = match (minutes / (24 * 60), minutes / 60 % 24, minutes % 60) {
-            (0, 0, 0) => return self.text("format-moment", &FluentArgs::new()),
             (0, hours, minutes) => [("format-hours", hours), ("format-minutes", minutes)],
             (days, hours, _) => [("format-days", days), ("format-hours", hours)],
         };
@@ -101,6 +103,17 @@ impl Helpers<'_> {
     pub(crate) fn more(&self, count: i64) -> Result<String, String> {
         self.text("format-more", &FluentArgs::from_iter([("count", count)]))
     }
+}
+
+/// To whole minutes, from an hour on to five of them, from a day on to hours: a reminder for "12 hours before the end"
+/// leaves some seconds later, and 11 hours 59 minutes is what nobody would say.
+fn rounded(left: Duration) -> Duration {
+    let step = match left {
+        left if left < Duration::HOUR => 60,
+        left if left < Duration::DAY => 5 * 60,
+        _ => 60 * 60,
+    };
+    Duration::seconds((left.whole_seconds() + step / 2) / step * step)
 }
 
 /// Digits in groups of three.

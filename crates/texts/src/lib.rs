@@ -33,4 +33,4 @@ pub use kinds::{kinds, time_params};
 pub use params::{Moment, Params, Value};
 pub use problem::{Problem, Severity};
 pub use render::Rendered;
-pub use texts::{LAST_RESORT, Texts};
+pub use texts::{LAST_RESORT, Texts, Unnamed};

@@ -7,10 +7,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fluent_bundle::FluentResource;
+use perennial_core::operator;
 use unic_langid::LanguageIdentifier;
 
 use crate::arguments;
 use crate::error::{LoadError, TextError};
+use crate::format;
 use crate::kinds::{self, Is, Kind};
 use crate::layer::{Layer, Origin};
 use crate::params::{Params, Value};
@@ -37,6 +39,15 @@ impl fmt::Debug for Texts {
         let languages: Vec<_> = self.languages.keys().collect();
         f.debug_struct("Texts").field("languages", &languages).field("default", &self.default).finish_non_exhaustive()
     }
+}
+
+/// What names a tariff, and where that is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unnamed {
+    /// The message, such as `tariff-basic_1m`.
+    pub message: String,
+    /// Languages without it; none: it is named in all of them.
+    pub languages: Vec<String>,
 }
 
 impl Texts {
@@ -149,8 +160,18 @@ impl Texts {
     fn warn_once(&self, text: &str, problem: &str) {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.insert(text.to_owned()) {
-            log::warn!(text, problem; "a text cannot be used as it is; `admin texts check` tells more");
+            log::warn!(text, problem; "a text cannot be used as it is; {} tells more", operator::command("texts check"));
         }
+    }
+
+    /// What an operator calls a tariff in, and the languages that lack it: there customers read the code, or another
+    /// language's name.
+    #[must_use]
+    pub fn unnamed(&self, tariff: &str) -> Unnamed {
+        let message = format::tariff(tariff);
+        let lacks = |layers: &&Vec<Layer>| layers.iter().all(|layer| !layer.has(&message));
+        let lacking = self.languages.values().filter(lacks).filter_map(|layers| layers.first());
+        Unnamed { languages: lacking.map(|layer| layer.language.to_string()).collect(), message }
     }
 
     /// The layers to try for a language, best first.
@@ -212,6 +233,16 @@ mod tests {
         assert_eq!(line(Some("en-GB")), ["en", "ru"]);
         assert_eq!(line(Some("de")), ["ru", "en"]);
         assert_eq!(line(Some("no tag at all")), ["ru", "en"]);
+    }
+
+    #[test]
+    fn a_tariff_is_named_language_by_language() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("ru.ftl"), "tariff-a_1 = Базовый\n").unwrap();
+        let texts = Texts::load(Some(folder.path()), None).unwrap();
+        let unnamed = |code| texts.unnamed(code);
+        assert_eq!(unnamed("a.1"), Unnamed { message: "tariff-a_1".to_owned(), languages: vec!["en".to_owned()] });
+        assert_eq!(unnamed("b").languages, ["en", "ru"]);
     }
 
     #[test]

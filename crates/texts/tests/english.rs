@@ -154,15 +154,15 @@ fn spans_in_every_plural_form() {
     660: <b>Your trial: 11 minutes left</b>
     1260: <b>Your trial: 21 minutes left</b>
     1320: <b>Your trial: 22 minutes left</b>
-    3599: <b>Your trial: 59 minutes left</b>
+    3599: <b>Your trial: 1 hour left</b>
     3600: <b>Your trial: 1 hour left</b>
-    3660: <b>Your trial: 1 hour 1 minute left</b>
+    3660: <b>Your trial: 1 hour left</b>
     8140: <b>Your trial: 2 hours 15 minutes left</b>
-    18060: <b>Your trial: 5 hours 1 minute left</b>
-    77520: <b>Your trial: 21 hours 32 minutes left</b>
-    86399: <b>Your trial: 23 hours 59 minutes left</b>
+    18060: <b>Your trial: 5 hours left</b>
+    77520: <b>Your trial: 21 hours 30 minutes left</b>
+    86399: <b>Your trial: 1 day left</b>
     86400: <b>Your trial: 1 day left</b>
-    89940: <b>Your trial: 1 day left</b>
+    89940: <b>Your trial: 1 day 1 hour left</b>
     90000: <b>Your trial: 1 day 1 hour left</b>
     183600: <b>Your trial: 2 days 3 hours left</b>
     432000: <b>Your trial: 5 days left</b>
