@@ -29,12 +29,18 @@ pub use read::{Lines, Read};
 /// # Errors
 /// 69 and 78 as everywhere; 78 also for a default time zone that PostgreSQL does not know.
 pub async fn run(session: &Session, call: cli::Status) -> Result<Answer, Failure> {
-    let db = session.reader().await?;
-    let read = Read::now(&db, &Lines::of(&session.config)).await?;
+    let db = session.reader_of(read::CONNECTIONS).await?;
+    let lines = Lines::of(&session.config);
+    let history = async {
+        match call.html {
+            Some(_) => History::now(&db, &lines.zone, call.days).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (read, history) = tokio::try_join!(Read::now(&db, &lines), history)?;
     let status = Status::of(&read);
     let (mut text, mut json) = (status.text(), status.json());
-    if let Some(file) = &call.html {
-        let history = History::now(&db, &read.zone, call.days).await?;
+    if let (Some(file), Some(history)) = (&call.html, history) {
         write(file, &status.page(&history)).map_err(|error| {
             Failure::refused(format!("{} cannot be written: {error}", file.display()))
                 .with_hint("name a file in a folder that exists")

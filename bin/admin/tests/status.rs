@@ -63,11 +63,16 @@ fn the_object_says_the_same() {
 fn an_empty_service_is_told_what_to_switch_on() {
     db_test(async |db| {
         let said = run(&db, &["status"]).good();
-        for part in ["renew has never run here", "active rights  0", "0.00 RUB in 0 wallets"] {
+        for part in [
+            "no tariff is sold: `admin tariff set` writes one",
+            "renew has never run here",
+            "active rights  0",
+            "0.00 RUB in 0 wallets",
+        ] {
             assert!(said.out.contains(part), "{part}: {}", said.out);
         }
         let object = json(&db, &["status"]);
-        assert_eq!(object["attention"].as_array().unwrap().len(), 4, "{object}");
+        assert_eq!(object["attention"].as_array().unwrap().len(), 5, "{object}");
         assert!(object["passes"][3]["last"].is_null());
     });
 }

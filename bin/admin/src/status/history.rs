@@ -6,6 +6,7 @@ use perennial_core::time::Timestamp;
 use time::Date;
 
 use super::model::PASSES;
+use super::read::of_zone;
 use crate::failure::Failure;
 
 /// Days ahead that are looked at.
@@ -60,10 +61,13 @@ impl History {
     /// Reads the last `days` days and the next thirty.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's; exit code 78 for an unknown zone.
     pub async fn now(db: &Database, zone: &str, days: u16) -> Result<Self, Failure> {
         let (first, last) = (1 - i32::from(days), 30);
-        let calendar = db.run_tx("status_days", async |tx| tx.status_days(zone, first, last).await).await?;
+        let calendar = db
+            .run_tx("status_days", async |tx| tx.status_days(zone, first, last).await)
+            .await
+            .map_err(|error| of_zone(error, zone))?;
         let begins: Vec<Timestamp> = calendar.iter().map(|day| day.begins).collect();
         let past = usize::from(days);
         let Some(bounds) = begins.get(..=past).filter(|_| begins.len() == past + AHEAD) else {
@@ -71,11 +75,13 @@ impl History {
         };
         let (from, until) = (&bounds[..past], &bounds[1..]);
         let names = PASSES.map(|(name, _)| name);
-        let money = db.run_tx("status_money", async |tx| tx.status_money(from, until).await).await?;
-        let runs = db.run_tx("status_run_days", async |tx| tx.status_run_days(from, until, &names).await).await?;
         let ahead = &calendar[past - 1..];
-        let (from, until) = (&begins[past - 1..begins.len() - 1], &begins[past..]);
-        let ends = db.run_tx("status_forecast", async |tx| tx.status_forecast(from, until).await).await?;
+        let (begin, end) = (&begins[past - 1..begins.len() - 1], &begins[past..]);
+        let (money, runs, ends) = tokio::try_join!(
+            db.run_tx("status_money", async |tx| tx.status_money(from, until).await),
+            db.run_tx("status_run_days", async |tx| tx.status_run_days(from, until, &names).await),
+            db.run_tx("status_forecast", async |tx| tx.status_forecast(begin, end).await),
+        )?;
         Ok(Self {
             days: in_order(&calendar[..past], &money, &runs),
             ahead: ahead.iter().map(|day| day.date).zip(ends).collect(),

@@ -166,16 +166,20 @@ fn charts(history: &History) -> Vec<Chart<'static>> {
     vec![
         money,
         through,
-        bars("Renewals", format!("{renewed} subscriptions renewed"), vec![of("renewed", "a", |day| day.done.renewed)]),
+        bars(
+            "Renewals",
+            format!("{} subscriptions renewed", grouped(renewed)),
+            vec![of("renewed", "a", |day| day.done.renewed)],
+        ),
         bars(
             "Churn",
-            format!("{ended} rights ended: {}.{} % of what ended or was renewed", share / 10, share % 10),
+            format!("{} rights ended: {}.{} % of what ended or was renewed", grouped(ended), share / 10, share % 10),
             vec![of("ended", "c", |day| day.done.ended)],
         ),
         forecast(history),
         bars(
             "Rows that failed",
-            format!("{failed} failed or parked"),
+            format!("{} failed or parked", grouped(failed)),
             vec![of("failed", "bad", |day| day.done.failed), of("parked", "c", |day| day.done.parked)],
         ),
         bars(
@@ -190,14 +194,14 @@ fn charts(history: &History) -> Vec<Chart<'static>> {
                 "From end to proof, seconds",
                 "How long after its end a right is proven gone from every server".to_owned(),
                 vec![
-                    proofs("half", "a", |done| done.proof_p50),
+                    proofs("half of them", "a", |done| done.proof_p50),
                     proofs("99 of 100, worst run", "c", |done| done.proof_p99),
                 ],
             )
         },
         bars(
             "Messages",
-            format!("{} sent, {} given up", all(|day| day.done.sent), all(|day| day.done.dead)),
+            format!("{} sent, {} given up", grouped(all(|day| day.done.sent)), grouped(all(|day| day.done.dead))),
             vec![
                 of("sent", "a", |day| day.done.sent),
                 of("dropped", "c", |day| day.done.dropped),
@@ -215,7 +219,7 @@ fn forecast(history: &History) -> Chart<'static> {
     };
     Chart {
         title: "Ends of the next 30 days",
-        note: format!("{rows} rights end, {renewing} of them renew themselves"),
+        note: format!("{} rights end, {} of them renew themselves", grouped(rows), grouped(renewing)),
         form: Form::Bars,
         days: history.ahead.iter().map(|(date, _)| *date).collect(),
         series: vec![

@@ -174,7 +174,7 @@ impl Status {
             passes,
             attention: Vec::new(),
         };
-        status.attention = attention::of(&status, read.installation.is_a_copy());
+        status.attention = attention::of(&status, read.installation.is_a_copy(), read.sells);
         status
     }
 }

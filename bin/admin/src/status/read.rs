@@ -1,4 +1,4 @@
-//! What is read: a handful of short transactions, so that a look never holds anybody up.
+//! What is read: a handful of short transactions, several at once, so that a look is quick and never holds anybody up.
 
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use perennial_core::time::Timestamp;
 use super::model::PASSES;
 use crate::failure::Failure;
 
+/// Connections that read at once: the large statements are three or four, and a server has more to do.
+pub(super) const CONNECTIONS: usize = 4;
 /// Runs of each pass that are looked at.
 const RUNS: i64 = 20;
 /// Rows of each kind that are counted; beyond it is "and more".
@@ -77,6 +79,8 @@ pub struct Read {
     pub nodes: Vec<NodeState>,
     /// Parked rows.
     pub parked: Vec<ParkedFor>,
+    /// There is a tariff that is sold.
+    pub sells: bool,
 }
 
 impl Read {
@@ -96,31 +100,42 @@ impl Read {
         let due =
             DueLines { earliest_end: at - lines.grace, latest_end: at + lines.window, late: at - LATE, most: MOST };
         let names = PASSES.map(|(name, _)| name);
+        // At once, as far as connections go. Nothing here is compared with anything else to the row, so each may have a
+        // snapshot of its own.
+        let (rights, wallets, mut money, runs, due, done, outbox, nodes, parked, tariffs) = tokio::try_join!(
+            db.run_tx("status_rights", async |tx| tx.status_rights().await),
+            db.run_tx("status_wallets", async |tx| tx.status_wallets().await),
+            db.run_tx("status_money", async |tx| tx.status_money(&begins, &ends).await),
+            db.run_tx("status_runs", async |tx| tx.status_runs(&names, RUNS).await),
+            db.run_tx("status_due", async |tx| tx.status_due(due).await),
+            db.run_tx("status_run_days", async |tx| tx.status_run_days(&begins, &ends, &names).await),
+            db.run_tx("status_outbox", async |tx| tx.status_outbox(MOST).await),
+            db.run_tx("status_nodes", async |tx| tx.status_nodes(MOST).await),
+            db.run_tx("status_parked", async |tx| tx.status_parked(REASONS).await),
+            db.run_tx("list_tariffs", async |tx| tx.list_tariffs().await),
+        )?;
         Ok(Self {
             at,
             zone: lines.zone.clone(),
             window: lines.window,
             installation,
             today,
-            runs: db.run_tx("status_runs", async |tx| tx.status_runs(&names, RUNS).await).await?,
-            due: db.run_tx("status_due", async |tx| tx.status_due(due).await).await?,
-            rights: db.run_tx("status_rights", async |tx| tx.status_rights().await).await?,
-            wallets: db.run_tx("status_wallets", async |tx| tx.status_wallets().await).await?,
-            money: db
-                .run_tx("status_money", async |tx| tx.status_money(&begins, &ends).await)
-                .await?
-                .pop()
-                .unwrap_or_default(),
-            done: db.run_tx("status_run_days", async |tx| tx.status_run_days(&begins, &ends, &names).await).await?,
-            outbox: db.run_tx("status_outbox", async |tx| tx.status_outbox(MOST).await).await?,
-            nodes: db.run_tx("status_nodes", async |tx| tx.status_nodes(MOST).await).await?,
-            parked: db.run_tx("status_parked", async |tx| tx.status_parked(REASONS).await).await?,
+            runs,
+            due,
+            rights,
+            wallets,
+            money: money.pop().unwrap_or_default(),
+            done,
+            outbox,
+            nodes,
+            parked,
+            sells: tariffs.iter().any(|tariff| tariff.active),
         })
     }
 }
 
 /// PostgreSQL alone knows which zones there are.
-fn of_zone(error: DbError, zone: &str) -> Failure {
+pub(super) fn of_zone(error: DbError, zone: &str) -> Failure {
     match error {
         DbError::Refused { .. } => {
             Failure::configuration(format!("texts.default_time_zone = {zone:?} is no time zone"))

@@ -80,7 +80,7 @@ pub(super) fn exit(run: &Run) -> String {
 pub(super) fn done(run: &Run) -> String {
     match (run.counts.is_empty(), run.servers) {
         (false, _) => counts(&run.counts),
-        (true, 0) if run.error.is_some() => "see below".to_owned(),
+        (true, _) if run.error.is_some() => "see below".to_owned(),
         (true, 0) => "nothing to do".to_owned(),
         (true, servers) => format!("{} compared", counted(servers, "server")),
     }
