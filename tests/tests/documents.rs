@@ -189,3 +189,37 @@ fn the_page_about_scaling_names_every_table_whose_keys_do_not_contain_the_custom
         }
     });
 }
+
+/// What a bot may call and read, as its page writes it: `name(input type, …)` and `name`, each with what it answers.
+const BOT_INTERFACE: &str = "
+    SELECT p.proname || '(' || (
+            SELECT string_agg(i.name || ' ' || format_type(i.type, NULL), ', ' ORDER BY i.nth)
+            FROM unnest(p.proargnames, p.proargtypes::oid[]) WITH ORDINALITY AS i (name, type, nth)
+            WHERE i.type IS NOT NULL
+        ) || ')',
+        (SELECT string_agg(o.name, ', ' ORDER BY o.nth)
+         FROM unnest(p.proargnames, p.proargmodes) WITH ORDINALITY AS o (name, mode, nth) WHERE o.mode = 'o')
+    FROM pg_proc p
+    WHERE p.pronamespace = 'public'::regnamespace AND p.proname LIKE 'perennial\\_%' AND p.proname <> 'perennial_now'
+    UNION ALL
+    SELECT c.relname, string_agg(a.attname, ', ' ORDER BY a.attnum)
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v'
+    GROUP BY c.relname";
+
+#[test]
+fn the_page_for_bots_says_every_function_and_view_as_it_is() {
+    db_test(async |db| {
+        let document = fs::read_to_string(root().join("docs/integration.md")).unwrap();
+        let rows = db.client().await.query_typed(BOT_INTERFACE, &[]).await.unwrap();
+        assert!(rows.len() >= 13, "{} rows", rows.len());
+        for row in rows {
+            let (called, answers): (String, Option<String>) = (row.get(0), row.get(1));
+            let told = document.lines().find(|line| line.starts_with(&format!("| `{called}`")));
+            let told = told.unwrap_or_else(|| panic!("docs/integration.md has no row for `{called}`"));
+            // "the same" as the row above it.
+            let answers = answers.filter(|_| !told.ends_with("| the same |"));
+            assert!(answers.is_none_or(|answers| told.ends_with(&format!("| {answers} |"))), "{told}");
+        }
+    });
+}
