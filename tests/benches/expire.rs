@@ -182,6 +182,7 @@ async fn pass(config: tokio_postgres::Config, xray: &XrayNode, users: usize) -> 
     let xray = Timed { xray, first: Cell::default(), last: Cell::default() };
     let nodes = [Node { name: "de1".to_owned(), inbounds, xray }];
     let settings = EndSettings {
+        limit: None,
         sources: &["trial", "payment", "grant"],
         grace: Duration::ZERO,
         batch_rows: 500,

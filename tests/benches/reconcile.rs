@@ -163,6 +163,7 @@ async fn pass(config: tokio_postgres::Config, xray: XrayNode) -> anyhow::Result<
         limits: Limits { max_removals: None, max_share_millionths: 200_000 },
         batch_rows: 200,
         effect: Effect::All,
+        limit: None,
         on_item: &|_, _| {},
         on_node: &|_| {},
     };

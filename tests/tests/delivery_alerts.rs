@@ -22,7 +22,7 @@ async fn run_of(outbox: &Outbox, dry_run: bool) -> Database {
     let actor = Actor { name: "renew", run_id: RunId::new() };
     let options = DatabaseOptions { dry_run, ..DatabaseOptions::of(actor) };
     let db = outbox.db.database(options, outbox.clock.clone(), budget());
-    db.run_tx("start", async |tx| tx.start_run(RunStart { version: "0", host: "" }).await).await.unwrap();
+    db.run_tx("start", async |tx| tx.start_run(RunStart { version: "0", host: "", mode: "full" }).await).await.unwrap();
     db
 }
 

@@ -160,6 +160,7 @@ async fn renew(outbox: &Outbox) {
         workers: 1,
         max_tries: 3,
         charge_notice: Some(DAY),
+        limit: None,
     };
     let (db, deadline, mut summary) = (outbox.open(), budget(), renew::Summary::default());
     let pass = RenewPass { db: &db, deadline: &deadline, settings, observer: &|_| {} };
@@ -169,6 +170,7 @@ async fn renew(outbox: &Outbox) {
 /// The first step of `expire-fast`.
 async fn end(outbox: &Outbox) {
     let settings = EndSettings {
+        limit: None,
         sources: &["trial", "payment", "grant"],
         grace: Duration::from_secs(900),
         batch_rows: 200,

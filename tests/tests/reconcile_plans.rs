@@ -109,7 +109,8 @@ fn a_dry_run_shows_the_same_and_leaves_no_trace() {
                 "de1 vless-in remove p.stranger unknown".to_owned(),
             ]
         );
-        assert_eq!((ran.code(), ran.only().restored, ran.only().removed), (0, 0, 0));
+        let only = ran.only();
+        assert_eq!((ran.code(), only.restored, only.replaced, only.removed), (0, 1, 1, 2), "what would be done");
         assert_eq!(digest(&world).await, before);
         assert_eq!(server.changes(), [] as [Call; 0]);
         // With a node never met, too, and with a brake.

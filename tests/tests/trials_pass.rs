@@ -34,9 +34,10 @@ struct Pass {
     brake: Brake,
     dry_run: bool,
     batch_rows: usize,
+    limit: Option<u64>,
 }
 
-const PASS: Pass = Pass { brake: NO_BRAKE, dry_run: false, batch_rows: 200 };
+const PASS: Pass = Pass { brake: NO_BRAKE, dry_run: false, batch_rows: 200, limit: None };
 
 impl Pass {
     /// Runs it; answers its summary and what it told its observers.
@@ -58,6 +59,7 @@ impl Pass {
         let reminded = |row: &Reminded| told.borrow_mut().push(format!("{} {}", row.telegram_id, row.stage));
         let ended = |row: &Ended| told.borrow_mut().push(format!("{} ended", row.telegram_id));
         let end = EndSettings {
+            limit: None,
             sources: &["trial"],
             grace: Duration::ZERO,
             batch_rows: self.batch_rows,
@@ -65,6 +67,7 @@ impl Pass {
             observer: &ended,
         };
         let settings = Settings {
+            limit: self.limit,
             stages: &stages(),
             batch_rows: self.batch_rows,
             max_tries: 3,
@@ -395,5 +398,25 @@ fn who_cannot_be_reached_is_ended_like_everybody() {
         outbox.execute("UPDATE users SET telegram_unreachable_since = now()").await;
         assert_eq!(run(&outbox).await.0.ended, 1);
         assert_eq!(outbox.deliver().await.dropped, 1);
+    });
+}
+
+#[test]
+fn a_limited_pass_reminds_and_ends_so_many_together() {
+    db_test(async |db| {
+        let outbox = Outbox::new(db).await;
+        for user in 1..=5 {
+            trial(&outbox, user, HOUR * 7, HOUR * 72).await;
+            trial(&outbox, 10 + user, HOUR * 73, HOUR * 72).await;
+        }
+        let effects = "SELECT (SELECT count(*) FROM notices WHERE kind = 'trial_reminder')
+            + (SELECT count(*) FROM subscriptions WHERE status <> 'active')";
+        let limited = Pass { limit: Some(4), batch_rows: 3, ..PASS };
+        for (pass, reminded, ended, left) in [(1, 4, 0, 6), (2, 1, 3, 2), (3, 0, 2, 0)] {
+            let (summary, told) = limited.run(&outbox).await;
+            assert_eq!((summary.reminded, summary.ended, summary.left), (reminded, ended, left), "pass {pass}");
+            assert_eq!((told.len() as u64, summary.at_limit), (reminded + ended, left > 0), "pass {pass}");
+        }
+        assert_eq!(outbox.number(effects).await, 10);
     });
 }

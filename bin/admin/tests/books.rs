@@ -25,7 +25,7 @@ async fn renew_once(db: &TestDb) {
     let options = DatabaseOptions::of(Actor { name: "renew", run_id: RunId::new() });
     let database = db.database(options, Arc::new(DatabaseClock::new()), deadline.clone());
     let bounds = RenewalBounds { window: StdDuration::from_secs(30 * 3600), grace: StdDuration::from_secs(900) };
-    let settings = Settings { bounds, batch_rows: 100, workers: 1, max_tries: 3, charge_notice: None };
+    let settings = Settings { bounds, batch_rows: 100, workers: 1, max_tries: 3, charge_notice: None, limit: None };
     let pass = RenewPass { db: &database, deadline: &deadline, settings, observer: &|_| {} };
     let mut summary = Summary::default();
     pass.run(&mut summary).await.unwrap();

@@ -47,7 +47,7 @@ pub async fn run<X: Xray>(
     }
     if !db.is_dry_run() {
         let removals = &mut summary.removals;
-        removal::remove_closing(db, deadline, &nodes, settings.batch_rows, sessions, removals).await?;
+        removal::remove_closing(db, deadline, &nodes, settings.batch_rows, settings.limit, sessions, removals).await?;
     }
     let (waiting, oldest) =
         db.run_tx("expiring", async |tx| Ok((tx.count_expiring().await?, tx.oldest_expiring().await?))).await?;

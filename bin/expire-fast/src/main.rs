@@ -72,6 +72,7 @@ async fn pass(ctx: Context<Settings>) -> anyhow::Result<Report> {
         grace: ctx.settings.grace,
         batch_rows: ctx.batch_rows,
         brake: ctx.settings.brake,
+        limit: ctx.limit,
         observer: &observer,
     };
     let sessions = Sessions::new(ctx.settings.on_removed, &ctx.deadline);
@@ -82,6 +83,6 @@ async fn pass(ctx: Context<Settings>) -> anyhow::Result<Report> {
     let mut report = summary.report();
     ctx.interim.keep(&report);
     outcome?;
-    ctx.settings.delivery.deliver_rest(&ctx.db, &ctx.deadline, &mut report).await?;
+    ctx.settings.delivery.limited(ctx.limit).deliver_rest(&ctx.db, &ctx.deadline, &mut report).await?;
     Ok(report)
 }

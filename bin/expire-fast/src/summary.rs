@@ -51,6 +51,7 @@ impl Summary {
             }),
             warnings: self.warnings.clone(),
             cut_short: ended.cut_short || removals.cut_short,
+            at_limit: ended.at_limit || removals.at_limit,
             incomplete: nodes.iter().any(|node| node.error.is_some() || node.still_there > 0),
             refused_because: ended.refused.clone(),
             unreachable_because: unreachable(nodes),

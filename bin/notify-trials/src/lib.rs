@@ -16,6 +16,7 @@ pub mod plan;
 
 use std::time::Duration;
 
+use perennial_core::allowance::Allowance;
 use perennial_core::batch::{Piece, Suspects, run_batch};
 use perennial_core::crash_point;
 use perennial_core::db::{Database, DbError, FailedTry, ReminderKey, Tx, Verdict};
@@ -48,7 +49,9 @@ pub struct Settings<'a> {
     pub max_tries: i32,
     /// Told of every reminder written, after its commit (in a dry run, of every one that would be).
     pub observer: &'a dyn Fn(&Reminded),
-    /// How trials that are over are ended; none: not by this pass.
+    /// Trials reminded or ended at most; none: all that are due.
+    pub limit: Option<u64>,
+    /// How trials that are over are ended, within the same limit; none: not by this pass.
     pub end: Option<EndSettings<'a>>,
 }
 
@@ -78,6 +81,8 @@ pub struct Summary {
     pub refused: Option<String>,
     /// The budget ended before the work did.
     pub cut_short: bool,
+    /// As many were reminded and ended as may be, and more are due.
+    pub at_limit: bool,
 }
 
 /// What a committed transaction did.
@@ -98,13 +103,15 @@ pub async fn run(
     settings: &Settings<'_>,
     summary: &mut Summary,
 ) -> Result<(), DbError> {
-    let reminded = remind(db, deadline, settings, summary).await;
+    let allowance = Allowance::of(settings.limit);
+    let reminded = remind(db, deadline, settings, &allowance, summary).await;
     if reminded.as_ref().is_err_and(DbError::is_unavailable) {
         return reminded;
     }
     // Trouble with a message keeps no trial from its end.
     if let Some(end) = settings.end {
         let mut ended = EndSummary::default();
+        let end = EndSettings { limit: allowance.left(), ..end };
         let outcome = ending::end_due(db, deadline, end, &mut ended).await;
         summary.add(ended);
         outcome?;
@@ -116,6 +123,7 @@ async fn remind(
     db: &Database,
     deadline: &Deadline,
     settings: &Settings<'_>,
+    allowance: &Allowance,
     summary: &mut Summary,
 ) -> Result<(), DbError> {
     let beginning = ReminderKey { next_reminder_at: from_micros(0).unwrap_or_else(|| db.now()), id: SubscriptionId(0) };
@@ -123,10 +131,12 @@ async fn remind(
     let mut pages = Pages::above(cursor, settings.batch_rows);
     let suspects = Suspects::unless(|written: &Written| !written.reminded.is_empty());
     while let Some(page) = pages.next() {
-        if deadline.is_over() {
-            summary.cut_short = true;
+        if deadline.is_over() || allowance.is_used_up() {
+            summary.cut_short = deadline.is_over();
+            summary.at_limit = allowance.is_used_up();
             return count_left(db, cursor, summary).await;
         }
+        let page = page.at_most(allowance.rows(settings.batch_rows));
         let listed = db.run_tx("list_reminders", async |tx| tx.list_reminders_due(&page).await).await?;
         summary.listed += listed.len() as u64;
         let batch = run_batch(db, deadline, "remind", &listed, &suspects, async |tx, keys| {
@@ -138,6 +148,7 @@ async fn remind(
             match piece {
                 Piece::Done(written) => {
                     written.reminded.iter().for_each(settings.observer);
+                    allowance.spend(written.reminded.len() as u64);
                     summary.count(&written);
                 }
                 Piece::Held(_) => summary.busy += 1,
@@ -204,6 +215,7 @@ async fn count_left(db: &Database, cursor: ReminderKey, summary: &mut Summary) -
     let (rows, oldest) = db.run_tx("count_left", async |tx| tx.count_reminders_left(cursor).await).await?;
     summary.left += rows.unsigned_abs();
     summary.cut_short &= rows > 0;
+    summary.at_limit &= rows > 0;
     let due_for = oldest.and_then(|since| Duration::try_from(db.now() - since).ok()).unwrap_or_default();
     summary.oldest_due = summary.oldest_due.max(due_for);
     Ok(())
@@ -228,5 +240,6 @@ impl Summary {
         self.oldest_due = self.oldest_due.max(ended.oldest_due);
         self.refused = ended.refused;
         self.cut_short |= ended.cut_short;
+        self.at_limit |= ended.at_limit;
     }
 }

@@ -81,12 +81,14 @@ async fn pass(ctx: Context<Trials>) -> anyhow::Result<Report> {
         stages: &ctx.settings.stages,
         batch_rows: ctx.batch_rows,
         max_tries: MAX_TRIES,
+        limit: ctx.limit,
         end: ctx.settings.brake.map(|brake| EndSettings {
             sources: &["trial"],
             // Trials are never renewed: there is nothing to leave to `renew`.
             grace: std::time::Duration::ZERO,
             batch_rows: ctx.batch_rows,
             brake,
+            limit: None,
             observer: &observer,
         }),
     };
@@ -95,7 +97,7 @@ async fn pass(ctx: Context<Trials>) -> anyhow::Result<Report> {
     let mut report = report(&summary);
     ctx.interim.keep(&report);
     outcome?;
-    ctx.settings.delivery.deliver_rest(&ctx.db, &ctx.deadline, &mut report).await?;
+    ctx.settings.delivery.limited(ctx.limit).deliver_rest(&ctx.db, &ctx.deadline, &mut report).await?;
     Ok(report)
 }
 
@@ -113,6 +115,7 @@ fn report(summary: &Summary) -> Report {
         oldest_due_seconds: summary.oldest_due.as_secs(),
         notices: Notices { written: summary.notices_written, ..Notices::default() },
         cut_short: summary.cut_short,
+        at_limit: summary.at_limit,
         refused_because: summary.refused.clone(),
         ..Report::empty("notify-trials")
     }

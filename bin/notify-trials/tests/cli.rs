@@ -111,6 +111,7 @@ fn nothing_due_is_done_and_the_summary_has_its_members() {
             "dry_run",
             "error",
             "exit_code",
+            "mode",
             "nodes",
             "notices",
             "oldest_due_seconds",

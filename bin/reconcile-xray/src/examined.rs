@@ -55,6 +55,56 @@ impl Examined {
         going.chain(misfits).filter_map(|at| self.comparison.uuid_at(at)).collect()
     }
 
+    /// Users that would be changed.
+    pub(crate) fn effects(&self, restores: bool) -> usize {
+        let missing = if restores { self.comparison.missing.len() } else { 0 };
+        // Brakes stop all but additions.
+        let others = if self.brakes.is_empty() {
+            self.comparison.misfits.len() + self.endangered().len() + self.going.len()
+        } else {
+            0
+        };
+        missing + others
+    }
+
+    /// Leaves as much of all there is to do as changes so many users at most. Answers how many are left out.
+    pub(crate) fn cut_to(&mut self, most: usize, restores: bool) -> usize {
+        let all = self.effects(restores);
+        if all <= most {
+            return 0;
+        }
+        let endangered = self.endangered();
+        let (contested, mut plain) = self.split_going(&endangered);
+        let comparison = &mut self.comparison;
+        let (mut tied, mut missing): (Vec<_>, Vec<_>) =
+            comparison.missing.iter().copied().partition(|missing| missing.shares_uuid && self.brakes.is_empty());
+        let (mut shared, mut misfits): (Vec<_>, Vec<_>) =
+            comparison.misfits.iter().copied().partition(|misfit| misfit.shares_uuid);
+        if !restores {
+            tied.clear();
+        }
+        missing.truncate(if restores { most } else { usize::MAX });
+        let mut rest = most.saturating_sub(if restores { missing.len() } else { 0 });
+        let group = tied.len() + shared.len() + endangered.len() + contested.len();
+        let mut going = Vec::new();
+        if group <= rest {
+            rest -= group;
+            going = contested;
+        } else {
+            tied.clear();
+            shared.clear();
+        }
+        misfits.truncate(rest);
+        plain.truncate(rest - misfits.len());
+        going.append(&mut plain);
+        going.sort_unstable_by_key(|extra| extra.place);
+        missing.append(&mut tied);
+        misfits.append(&mut shared);
+        misfits.sort_unstable_by_key(|misfit| misfit.place);
+        (comparison.missing, comparison.misfits, self.going) = (missing, misfits, going);
+        all - self.effects(restores)
+    }
+
     /// Removals and replacements, as a plan has them.
     pub(crate) fn removal_items(&self, inbounds: &[Inbound]) -> Vec<Item> {
         let item = |at: Place, credential, action, reason: &str| Item {

@@ -22,6 +22,7 @@ mod calls;
 mod examined;
 pub mod flags;
 mod hash;
+mod limited;
 pub mod plan_file;
 mod planning;
 mod putting;
@@ -80,6 +81,8 @@ pub struct Settings<'a> {
     pub batch_rows: usize,
     /// What the pass is to effect.
     pub effect: Effect,
+    /// Users changed at most, on all nodes together; none: all that is to be done. A plan is made whole.
+    pub limit: Option<u64>,
     /// In a dry run, told of everything that would be done: node, and what.
     pub on_item: &'a dyn Fn(&str, &Item),
     /// Told of each node when it is done with.
@@ -111,6 +114,7 @@ pub async fn run<X: Xray>(
     let workers = || nodes.iter().map(|node| Worker::new(db, deadline, settings, node));
     let outcome = match &settings.effect {
         Effect::All if db.is_dry_run() => planning::show(workers(), settings, summary).await,
+        Effect::All if settings.limit.is_some() => limited::run(workers(), settings, summary).await,
         Effect::All => each_by_itself(workers(), settings, summary).await,
         Effect::Plan => planning::make(db, workers(), settings, summary).await,
         Effect::Planned(plan) => planning::apply(db, plan, workers(), settings, summary).await,

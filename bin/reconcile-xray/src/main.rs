@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use perennial_boot::{
-    Config, Context, Entry, Missing, ReconcileSection, Report, SettingError, Shown, or_none, shown_nodes, shown_share,
-    span,
+    Config, Context, Entry, Missing, Mode, ReconcileSection, Report, SettingError, Shown, or_none, shown_nodes,
+    shown_share, span,
 };
 use perennial_core::reconcile::Owners;
 use perennial_core::removal::Node;
@@ -81,6 +81,11 @@ fn settings(flags: &Flags, config: &Config) -> Result<Settings, SettingError> {
             return Err(SettingError::new("--node", name, problem, "write the name of one of them"));
         }
     }
+    let mode = flags.common.mode.or(config.reconcile.mode).unwrap_or_default();
+    if let (Mode::Observe, Some(file)) = (mode, &flags.apply) {
+        let problem = "cannot be done in mode observe, which has no effect";
+        return Err(SettingError::new("--apply", file.display(), problem, "add --mode full"));
+    }
     let effect =
         match (&flags.plan, &flags.apply) {
             (Some(_), _) => Effect::Plan,
@@ -124,6 +129,7 @@ async fn pass(ctx: Context<Settings>) -> anyhow::Result<Report> {
         limits,
         batch_rows: ctx.batch_rows,
         effect,
+        limit: ctx.limit,
         on_item: &on_item,
         on_node: &on_node,
     };

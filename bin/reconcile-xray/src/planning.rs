@@ -1,11 +1,13 @@
 //! Plans: shown in a dry run, written by `--plan`, done by `--apply`.
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use perennial_core::allowance::Allowance;
 use perennial_core::db::{Database, DbError};
 use perennial_core::ports::Xray;
 use perennial_core::reconcile::{Missing, Standing, Trouble};
 
 use crate::examined::Examined;
+use crate::limited;
 use crate::plan_file::{Action, Item, PlanFile, PlannedNode};
 use crate::worker::Worker;
 use crate::{Absent, Ends, Settings, Summary, examine_all};
@@ -17,8 +19,11 @@ pub(crate) async fn show<'a, X: Xray + 'a>(
     summary: &mut Summary,
 ) -> Result<(), DbError> {
     let mut ends = Ends::default();
-    for (worker, examined) in examine_all(workers, settings, summary).await? {
+    let allowance = Allowance::of(settings.limit);
+    for (mut worker, mut examined) in examine_all(workers, settings, summary).await? {
+        worker.cut(&mut examined, &allowance);
         let outcome = worker.show(&examined).await;
+        allowance.spend(worker.summary.effects());
         ends.take(worker, outcome, settings, summary);
     }
     ends.first_error()
@@ -91,6 +96,10 @@ pub(crate) async fn apply<'a, X: Xray + 'a>(
         examined.cut_down_to(plan.node(&worker.node.name), &worker.node.inbounds);
         worker.summary.refused_because = examined.refusal();
     }
+    if settings.limit.is_some() && !db.is_dry_run() {
+        limited::act(examined, settings, &mut ends, summary).await;
+        return ends.first_error();
+    }
     let work = async |(mut worker, examined): (Worker<'a, X>, Examined)| {
         let outcome = if db.is_dry_run() { worker.show(&examined).await } else { worker.act(&examined).await };
         (worker, outcome)
@@ -103,20 +112,29 @@ pub(crate) async fn apply<'a, X: Xray + 'a>(
 }
 
 impl<X: Xray> Worker<'_, X> {
-    /// Tells what would be done.
-    async fn show(&self, examined: &Examined) -> Result<(), Trouble> {
+    /// Tells what would be done, and counts it as done.
+    async fn show(&mut self, examined: &Examined) -> Result<(), Trouble> {
         for chunk in examined.comparison.missing.chunks(self.settings.batch_rows) {
             self.must_have_time()?;
             for item in self.addition_items(chunk).await? {
-                (self.settings.on_item)(&self.node.name, &item);
+                self.show_item(&item);
             }
         }
         if examined.brakes.is_empty() {
             for item in examined.removal_items(&self.node.inbounds) {
-                (self.settings.on_item)(&self.node.name, &item);
+                self.show_item(&item);
             }
         }
         Ok(())
+    }
+
+    fn show_item(&mut self, item: &Item) {
+        match item.action {
+            Action::Add => self.summary.restored += 1,
+            Action::Replace => self.summary.replaced += 1,
+            Action::Remove => self.summary.removed += 1,
+        }
+        (self.settings.on_item)(&self.node.name, item);
     }
 
     /// Additions, as a plan has them: those that are still to be made.

@@ -36,6 +36,8 @@ pub struct NodeSummary {
     pub shared_uuid: u64,
     /// Users that were not as they should be when asked for afterwards.
     pub failed: u64,
+    /// Users that were to be changed and were left to the next pass, by the limit of this one.
+    pub left: u64,
     /// What the brakes say; none: nothing.
     pub refused_because: Option<String>,
     /// Why the node was given up.
@@ -45,6 +47,12 @@ pub struct NodeSummary {
 }
 
 impl NodeSummary {
+    /// Users changed, and those of whom nobody knows.
+    #[must_use]
+    pub fn effects(&self) -> u64 {
+        self.restored + self.replaced + self.removed + self.failed
+    }
+
     /// The object of the interface.
     #[must_use]
     pub fn json(&self) -> Value {
@@ -63,6 +71,7 @@ impl NodeSummary {
             "foreign": self.foreign,
             "shared_uuid": self.shared_uuid,
             "failed": self.failed,
+            "left": self.left,
             "refused_because": self.refused_because,
             "error": self.error,
         })
@@ -101,6 +110,7 @@ impl Summary {
             nodes: self.nodes.iter().map(NodeSummary::json).collect(),
             warnings: self.warnings.iter().cloned().chain(self.nodes.iter().filter_map(shared_uuids)).collect(),
             cut_short: self.is_cut_short(),
+            at_limit: self.nodes.iter().any(|node| node.left > 0),
             incomplete: self.is_incomplete(),
             refused_because: self.refused_because(),
             unreachable_because: self.unreachable_because(),

@@ -10,8 +10,11 @@
 
 use std::time::Duration;
 
+use perennial_core::allowance::Allowance;
 use perennial_core::batch::{Piece, Suspects, run_batch};
-use perennial_core::db::{AnnouncementBounds, DbError, DueAnnouncement, NewAudit, NewNotice, RenewalKey, Tx};
+use perennial_core::db::{
+    AnnouncementBounds, DbError, DueAnnouncement, MOST_LEFT, NewAudit, NewNotice, RenewalKey, Tx,
+};
 use perennial_core::money::Kopecks;
 use perennial_core::page::Pages;
 use perennial_core::time::{Timestamp, micros};
@@ -21,7 +24,12 @@ use crate::{Outcome, RenewPass, Summary};
 
 impl RenewPass<'_> {
     /// Announces the charges of the time between the window and `ahead`.
-    pub(crate) async fn announce(&self, ahead: Duration, summary: &mut Summary) -> Result<(), DbError> {
+    pub(crate) async fn announce(
+        &self,
+        ahead: Duration,
+        allowance: &Allowance,
+        summary: &mut Summary,
+    ) -> Result<(), DbError> {
         let bounds = AnnouncementBounds { window: self.settings.bounds.window, ahead };
         let beginning = RenewalKey::after(self.db.now() + bounds.window);
         let mut cursor = beginning;
@@ -29,13 +37,18 @@ impl RenewPass<'_> {
         let suspects = Suspects::unless(|written: &Written| !written.announced.is_empty());
         let mut pages = Pages::above(cursor, self.settings.batch_rows);
         while let Some(page) = pages.next() {
-            if self.deadline.is_over() {
-                summary.cut_short = true;
+            if self.deadline.is_over() || allowance.is_used_up() {
+                summary.cut_short |= self.deadline.is_over();
+                summary.at_limit |= allowance.is_used_up();
                 return self.leave_announcements(cursor, bounds, summary).await;
             }
+            let page = page.at_most(allowance.rows(self.settings.batch_rows));
             let listed =
                 self.db.run_tx("list_announcements", async |tx| tx.list_announcements_due(&page, bounds).await).await?;
-            undone |= self.announce_page(&listed, bounds, &suspects, summary).await?;
+            let told = summary.notices_written;
+            let page_undone = self.announce_page(&listed, bounds, &suspects, summary).await;
+            allowance.spend(summary.notices_written - told);
+            undone |= page_undone?;
             cursor = listed.last().copied().unwrap_or(cursor);
             pages = page.listed(&listed);
         }
@@ -83,8 +96,10 @@ impl RenewPass<'_> {
         bounds: AnnouncementBounds,
         summary: &mut Summary,
     ) -> Result<(), DbError> {
-        let (rows, soonest) =
-            self.db.run_tx("count_announcements", async |tx| tx.count_announcements_left(after, bounds).await).await?;
+        let (rows, soonest) = self
+            .db
+            .run_tx("count_announcements", async |tx| tx.count_announcements_left(after, bounds, MOST_LEFT).await)
+            .await?;
         self.leave(rows.unsigned_abs(), soonest, bounds.ahead, summary);
         summary.cut_short &= summary.left > 0;
         Ok(())

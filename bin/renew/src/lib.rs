@@ -14,6 +14,8 @@
 //! - **Short balance** uses nothing up: the next pass tries again, so a top-up works at once.
 //! - **At most one period a pass:** a row is listed once, and its new end has another key.
 //!
+//! - **Limited**, a pass stops after so many effects: rows renewed, and customers told that money is short or of a charge
+//!   to come. It works on one page at a time then, never longer than what is left ([`perennial_core::allowance`]).
 //! - **Announcing** a charge (`--charge-notice`) comes last and never stands between anybody and a renewal: [`announce`].
 //! - **Turnovers**, the ledger's sums for status and metrics, are put together at the end of each pass.
 //!
@@ -25,12 +27,16 @@ mod outcome;
 pub mod plan;
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream, TryStreamExt};
+use perennial_core::allowance::Allowance;
 use perennial_core::batch::{Batch, Piece, Suspects, run_batch};
 use perennial_core::crash_point;
-use perennial_core::db::{Database, DbError, FailedTry, Parking, RenewalBounds, RenewalDue, RenewalKey, Tx, Verdict};
+use perennial_core::db::{
+    Database, DbError, FailedTry, MOST_LEFT, Parking, RenewalBounds, RenewalDue, RenewalKey, Tx, Verdict,
+};
 use perennial_core::ids::SubscriptionId;
 use perennial_core::money::Kopecks;
 use perennial_core::page::{Listed, Pages};
@@ -58,6 +64,8 @@ pub struct Settings {
     pub max_tries: i32,
     /// How long before its end a charge is announced, longer than the window; none: it is not.
     pub charge_notice: Option<Duration>,
+    /// Effects after which the pass stops; none: it does not.
+    pub limit: Option<u64>,
 }
 
 /// One pass over what is due.
@@ -74,6 +82,13 @@ pub struct RenewPass<'a> {
 
 /// What a committed transaction did: what became of its rows, and notices written.
 type Written = (Vec<Outcome>, u64);
+
+/// What a pass keeps while it is under way.
+struct Course {
+    due: RenewalDue,
+    suspects: Suspects<RenewalKey, Written>,
+    allowance: Allowance,
+}
 
 /// What became of one page.
 #[derive(Default)]
@@ -98,61 +113,63 @@ impl RenewPass<'_> {
         let suspects = Suspects::unless(|(outcomes, _): &Written| {
             outcomes.iter().any(|outcome| matches!(outcome, Outcome::Renewed { .. }))
         });
+        let course = Course { due, suspects, allowance: Allowance::of(self.settings.limit) };
         {
-            let mut results = std::pin::pin!(self.results(due, start, &cursor, &suspects));
+            let mut results = std::pin::pin!(self.results(&course, start, &cursor));
             while let Some(result) = results.try_next().await? {
                 summary.listed += result.outcomes.len() as u64;
-                self.record(result, summary, &mut busy)?;
+                self.record(&course, result, summary, &mut busy)?;
                 if busy.len() >= BUSY_KEPT {
-                    self.try_again(due, std::mem::take(&mut busy), &suspects, summary).await?;
+                    self.try_again(&course, std::mem::take(&mut busy), summary).await?;
                 }
             }
         }
-        self.try_again(due, busy, &suspects, summary).await?;
+        self.try_again(&course, busy, summary).await?;
+        let Course { suspects, allowance, .. } = course;
         suspects.acquit()?;
         summary.cut_short |= self.deadline.is_over();
+        summary.at_limit = allowance.is_used_up();
         self.count_left(due, cursor.get(), summary).await?;
         if let Some(ahead) = self.settings.charge_notice {
-            self.announce(ahead, summary).await?;
+            self.announce(ahead, &allowance, summary).await?;
         }
         self.fold_turnovers().await;
+        summary.at_limit &= summary.left > 0;
         self.count_waiting(summary).await
     }
 
     /// Lists page after page and renews up to `workers` of them at once; `cursor` is the last key listed.
     fn results<'b>(
         &'b self,
-        due: RenewalDue,
+        course: &'b Course,
         start: RenewalKey,
         cursor: &'b Cell<RenewalKey>,
-        suspects: &'b Suspects<RenewalKey, Written>,
     ) -> impl Stream<Item = Result<PageResult, DbError>> + 'b {
+        let Course { due, allowance, .. } = course;
+        // With a limit a page is listed when it is known what the one before it has spent.
+        let workers = if allowance.is_limited() { 1 } else { self.settings.workers };
         let pages = Pages::above(start, self.settings.batch_rows);
         stream::try_unfold(pages, move |pages| async move {
-            let Some(page) = pages.next().filter(|_| !self.deadline.is_over()) else {
+            let Some(page) = pages.next().filter(|_| !self.deadline.is_over() && !allowance.is_used_up()) else {
                 return Ok(None);
             };
-            let listed = self.db.run_tx("list_due", async |tx| tx.list_renewal_due(&page, due).await).await?;
+            let page = page.at_most(allowance.rows(self.settings.batch_rows));
+            let listed = self.db.run_tx("list_due", async |tx| tx.list_renewal_due(&page, *due).await).await?;
             if let Some(last) = listed.last() {
                 cursor.set(last.key());
             }
             let pages = page.listed(&listed);
             Ok(Some((listed, pages)))
         })
-        .map_ok(move |listed| async move { Ok(self.renew_page(due, listed, suspects).await) })
-        .try_buffer_unordered(self.settings.workers)
+        .map_ok(move |listed| async move { Ok(self.renew_page(course, listed).await) })
+        .try_buffer_unordered(workers)
     }
 
     /// Renews one page. A row that fails is counted or parked. The error of a page that could not be finished comes with
     /// what was committed before it.
-    async fn renew_page(
-        &self,
-        due: RenewalDue,
-        listed: Vec<RenewalKey>,
-        suspects: &Suspects<RenewalKey, Written>,
-    ) -> PageResult {
-        let batch = run_batch(self.db, self.deadline, "renew", &listed, suspects, async |tx, keys| {
-            renew(tx, keys, due, self.settings).await
+    async fn renew_page(&self, course: &Course, listed: Vec<RenewalKey>) -> PageResult {
+        let batch = run_batch(self.db, self.deadline, "renew", &listed, &course.suspects, async |tx, keys| {
+            renew(tx, keys, course.due, self.settings).await
         });
         let Batch { pieces, error } = batch.await;
         crash_point!("renew.after_commit");
@@ -189,22 +206,17 @@ impl RenewPass<'_> {
     }
 
     /// The second try of rows that somebody held. What is held again and still due is left to the next pass.
-    async fn try_again(
-        &self,
-        due: RenewalDue,
-        busy: Vec<RenewalKey>,
-        suspects: &Suspects<RenewalKey, Written>,
-        summary: &mut Summary,
-    ) -> Result<(), DbError> {
+    async fn try_again(&self, course: &Course, busy: Vec<RenewalKey>, summary: &mut Summary) -> Result<(), DbError> {
+        let due = course.due;
         let mut held = Vec::new();
-        for listed in busy.chunks(self.settings.batch_rows) {
-            if self.deadline.is_over() {
-                held.extend_from_slice(listed);
-                continue;
-            }
-            let result = self.renew_page(due, listed.to_vec(), suspects).await;
-            self.record(result, summary, &mut held)?;
+        let mut rest = busy.as_slice();
+        while !rest.is_empty() && !self.deadline.is_over() && !course.allowance.is_used_up() {
+            let (listed, later) = rest.split_at(course.allowance.rows(self.settings.batch_rows).min(rest.len()));
+            let result = self.renew_page(course, listed.to_vec()).await;
+            self.record(course, result, summary, &mut held)?;
+            rest = later;
         }
+        held.extend_from_slice(rest);
         for listed in held.chunks(self.settings.batch_rows) {
             let still = self.db.run_tx("still_due", async |tx| tx.still_due_for_renewal(listed, due).await).await?;
             summary.busy += still.len() as u64;
@@ -215,11 +227,11 @@ impl RenewPass<'_> {
     }
 
     async fn count_left(&self, due: RenewalDue, cursor: RenewalKey, summary: &mut Summary) -> Result<(), DbError> {
-        if summary.cut_short {
+        if summary.cut_short || summary.at_limit {
             let (rows, oldest) =
-                self.db.run_tx("count_left", async |tx| tx.count_renewal_left(cursor, due).await).await?;
+                self.db.run_tx("count_left", async |tx| tx.count_renewal_left(cursor, due, MOST_LEFT).await).await?;
             self.leave(rows.unsigned_abs(), oldest, self.settings.bounds.window, summary);
-            summary.cut_short = summary.left > 0;
+            summary.cut_short &= summary.left > 0;
         }
         Ok(())
     }
@@ -247,6 +259,7 @@ impl RenewPass<'_> {
     /// Counts rows that were not got to; they came due so long before their ends.
     fn leave(&self, rows: u64, oldest_end: Option<Timestamp>, before_end: Duration, summary: &mut Summary) {
         summary.left += rows;
+        summary.left_at_least |= rows >= MOST_LEFT.unsigned_abs();
         if let Some(end) = oldest_end {
             let due_since = end - before_end;
             let due_for = Duration::try_from(self.db.now() - due_since).unwrap_or_default();
@@ -262,8 +275,15 @@ impl RenewPass<'_> {
     }
 
     /// Counts what became of a page and says it, after its commit; then the page's error ends the pass.
-    fn record(&self, result: PageResult, summary: &mut Summary, busy: &mut Vec<RenewalKey>) -> Result<(), DbError> {
+    fn record(
+        &self,
+        course: &Course,
+        result: PageResult,
+        summary: &mut Summary,
+        busy: &mut Vec<RenewalKey>,
+    ) -> Result<(), DbError> {
         summary.notices_written += result.notices_written;
+        course.allowance.spend(result.outcomes.iter().filter(|outcome| outcome.is_effect()).count() as u64);
         for outcome in result.outcomes {
             summary.count(&outcome);
             self.say(&outcome);
@@ -292,7 +312,7 @@ async fn renew(tx: &Tx<'_>, listed: &[RenewalKey], due: RenewalDue, settings: Se
 
     // Sent one behind the other without waiting in between; the server runs them in this order, and after a failed one
     // refuses the rest.
-    let (posted, _, paid, notices_written, (), (), parked, (), (), read_back) = futures_util::try_join!(
+    let (posted, _, paid, written, (), (), parked, (), (), read_back) = futures_util::try_join!(
         async {
             let posted = tx.post_transfers(&transfers).await?;
             crash_point!("renew.after_transfer");
@@ -304,7 +324,7 @@ async fn renew(tx: &Tx<'_>, listed: &[RenewalKey], due: RenewalDue, settings: Se
             Ok(extended)
         },
         tx.insert_payments(&payments),
-        tx.insert_notices(&notices),
+        tx.insert_new_notices(&notices),
         tx.insert_audit(&audit),
         tx.record_short_tries(&short),
         tx.record_failed_tries(&parkings, settings.max_tries),
@@ -319,12 +339,13 @@ async fn renew(tx: &Tx<'_>, listed: &[RenewalKey], due: RenewalDue, settings: Se
         return Err(DbError::Mismatch { at: "renew", what });
     }
     crash_point!("renew.before_commit");
-    Ok((outcomes(&plan, parked, listed), notices_written))
+    Ok((outcomes(&plan, parked, listed, &written), written.len() as u64))
 }
 
-fn outcomes(plan: &Plan, parked: Vec<Parking>, listed: &[RenewalKey]) -> Vec<Outcome> {
+/// `written` are the keys of the notices that are new.
+fn outcomes(plan: &Plan, parked: Vec<Parking>, listed: &[RenewalKey], written: &HashSet<String>) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(listed.len());
-    let mut claimed = std::collections::HashSet::with_capacity(listed.len());
+    let mut claimed = HashSet::with_capacity(listed.len());
     for (row, action) in plan.rows() {
         claimed.insert(row.id);
         match action {
@@ -334,10 +355,11 @@ fn outcomes(plan: &Plan, parked: Vec<Parking>, listed: &[RenewalKey]) -> Vec<Out
                 amount: *price,
                 until: *until,
             }),
-            Action::Short { price, .. } => outcomes.push(Outcome::Short {
+            Action::Short { price, stage, .. } => outcomes.push(Outcome::Short {
                 id: row.id,
                 telegram_id: row.telegram_id,
                 missing: Kopecks(price.0 - row.balance.0),
+                told: written.contains(&plan::short_key(row, *stage)),
             }),
             Action::Park { .. } => {}
         }

@@ -62,6 +62,7 @@ async fn pass(ctx: Context<InForce>) -> anyhow::Result<Report> {
         workers: ctx.workers,
         max_tries: MAX_TRIES,
         charge_notice: ctx.settings.charge_notice,
+        limit: ctx.limit,
     };
     // Kept row by row: should the pass be stopped hard, the summary still says what was committed.
     let so_far = RefCell::new(Summary::default());
@@ -86,7 +87,7 @@ async fn pass(ctx: Context<InForce>) -> anyhow::Result<Report> {
     let mut report = report(&summary);
     ctx.interim.keep(&report);
     outcome?;
-    ctx.settings.delivery.deliver_rest(&ctx.db, &ctx.deadline, &mut report).await?;
+    ctx.settings.delivery.limited(ctx.limit).deliver_rest(&ctx.db, &ctx.deadline, &mut report).await?;
     Ok(report)
 }
 
@@ -104,7 +105,9 @@ fn report(summary: &Summary) -> Report {
         charged: Some(summary.charged),
         oldest_due_seconds: summary.oldest_due.as_secs(),
         notices: Notices { written: summary.notices_written, waiting: summary.notices_waiting, ..Notices::default() },
+        warnings: summary.left_at_least.then(|| left_at_least(summary.left)).into_iter().collect(),
         cut_short: summary.cut_short,
+        at_limit: summary.at_limit,
         ..Report::empty("renew")
     }
 }
@@ -114,13 +117,17 @@ fn moment(at: Timestamp) -> String {
     at.truncate_to_second().to_offset(UtcOffset::UTC).format(&Rfc3339).unwrap_or_default()
 }
 
+fn left_at_least(rows: u64) -> String {
+    format!("at least {rows} rows are left; counting stopped there")
+}
+
 fn plan_line(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Renewed { id, telegram_id, amount, until } => {
             let (amount, until) = (amount.in_rubles(), moment(*until));
             format!("renew subscription {id} of user {telegram_id} for {amount} RUB until {until}")
         }
-        Outcome::Short { id, telegram_id, missing } => {
+        Outcome::Short { id, telegram_id, missing, .. } => {
             format!("leave subscription {id} of user {telegram_id}: {} RUB are missing", missing.in_rubles())
         }
         Outcome::Parked { id, reason } => format!("park subscription {id}: {reason}"),

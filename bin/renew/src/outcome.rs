@@ -30,6 +30,8 @@ pub enum Outcome {
         telegram_id: TelegramId,
         /// What is missing.
         missing: Kopecks,
+        /// The customer is told so now, not only again.
+        told: bool,
     },
     /// Left alone until `admin unpark`.
     Parked {
@@ -62,6 +64,14 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Whether a customer notices anything of it, for a pass that is limited.
+    #[must_use]
+    pub fn is_effect(&self) -> bool {
+        matches!(self, Self::Renewed { .. } | Self::Short { told: true, .. } | Self::Announced { .. })
+    }
+}
+
 /// What one pass did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
@@ -80,6 +90,8 @@ pub struct Summary {
     pub failed: u64,
     /// Due rows and announcements this pass did not get to.
     pub left: u64,
+    /// There are more of them: counting stopped there.
+    pub left_at_least: bool,
     /// What was charged.
     pub charged: Kopecks,
     /// Notices written.
@@ -90,6 +102,8 @@ pub struct Summary {
     pub oldest_due: Duration,
     /// The pass ended before its work did.
     pub cut_short: bool,
+    /// It has had all the effects it may have, and work is left.
+    pub at_limit: bool,
 }
 
 impl Summary {

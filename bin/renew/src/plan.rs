@@ -275,11 +275,16 @@ fn receipt(row: &DueForRenewal, price: Kopecks, until: Timestamp) -> NewNotice {
     }
 }
 
+/// The key of the notice about a short balance.
+pub(crate) fn short_key(row: &DueForRenewal, stage: Stage) -> String {
+    format!("balance_short:{}:{}:{}", row.id, micros(row.period_start), stage.name())
+}
+
 fn short_notice(row: &DueForRenewal, price: Kopecks, stage: Stage, useless_after: Timestamp) -> NewNotice {
     NewNotice {
         telegram_id: row.telegram_id,
         kind: "balance_short",
-        dedupe_key: format!("balance_short:{}:{}:{}", row.id, micros(row.period_start), stage.name()),
+        dedupe_key: short_key(row, stage),
         params: json!({
             "tariff": row.tariff,
             "stage": stage.name(),

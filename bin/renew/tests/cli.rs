@@ -97,6 +97,7 @@ fn a_pass_charges_what_is_due_and_its_summary_and_row_say_so() {
             "dry_run",
             "error",
             "exit_code",
+            "mode",
             "nodes",
             "notices",
             "oldest_due_seconds",

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use perennial_core::db::Database;
+use perennial_core::db::{Database, RECORD_RUN};
 use perennial_core::ids::RunId;
 use perennial_core::time::{Clock, Timestamp};
 use tokio::time::timeout;
@@ -11,9 +11,11 @@ use tokio::time::timeout;
 use crate::ending::Ending;
 use crate::exit::Exit;
 use crate::metrics::{Books, Metrics};
+use crate::mode::Mode;
 use crate::options::Output;
 use crate::ping::Ping;
 use crate::plan::Plan;
+use crate::report::Report;
 use crate::startup;
 use crate::summary::Summary;
 
@@ -27,6 +29,8 @@ pub(crate) struct Run {
     pub(crate) run_id: RunId,
     pub(crate) began: Instant,
     pub(crate) dry_run: bool,
+    pub(crate) mode: Mode,
+    pub(crate) limit: Option<u32>,
     pub(crate) output: Output,
 }
 
@@ -79,11 +83,26 @@ impl Run {
         }
     }
 
+    /// Writes into the row of a run under way what it has done so far. It has no outcome yet.
+    pub(crate) async fn record(&self, report: &Report, db: &Database, clock: &dyn Clock) {
+        let took = self.began.elapsed();
+        let ending = Ending { exit: Exit::Stopped, report: report.clone(), error: None };
+        let mut summary = self.summary(&ending, known_time(clock) - took, took).json();
+        for undecided in ["outcome", "exit_code"] {
+            summary[undecided] = serde_json::Value::Null;
+        }
+        if let Err(error) = db.run_tx(RECORD_RUN, async |tx| tx.record_run(&summary).await).await {
+            log::debug!(error:% = error; "the row of this run was not told what was done so far");
+        }
+    }
+
     fn summary<'a>(&self, ending: &'a Ending, started_at: Timestamp, took: Duration) -> Summary<'a> {
         Summary {
             pass: self.pass,
             run_id: self.run_id,
             dry_run: self.dry_run,
+            mode: self.mode,
+            limit: self.limit,
             started_at,
             took,
             exit: ending.exit,
@@ -119,6 +138,7 @@ impl Run {
     fn write_metrics(&self, file: &Path, ending: &Ending, books: Books, now: Timestamp, took: Duration) {
         let metrics = Metrics {
             pass: self.pass,
+            mode: self.mode,
             exit: ending.exit,
             took,
             report: &ending.report,

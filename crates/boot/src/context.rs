@@ -15,7 +15,7 @@ use crate::report::Report;
 /// Everything a pass needs, made by [`run`](crate::run()).
 #[non_exhaustive]
 pub struct Context<S> {
-    /// The database; in a dry run it rolls everything back.
+    /// The database; in a dry run, and in a pass that observes, it rolls everything back.
     pub db: Database,
     /// No new batch once it is over; SIGTERM ends it early.
     pub deadline: Deadline,
@@ -23,8 +23,10 @@ pub struct Context<S> {
     pub clock: Arc<dyn Clock>,
     /// This run.
     pub run_id: RunId,
-    /// Change nothing, send nothing, show the plan.
+    /// Change nothing, send nothing, tell the plan: a dry run, or a pass that observes.
     pub dry_run: bool,
+    /// Effects after which the pass stops; none: it does all there is to do.
+    pub limit: Option<u64>,
     /// Rows a transaction.
     pub batch_rows: usize,
     /// Connections at work.
@@ -48,6 +50,7 @@ impl<S> Context<S> {
     pub fn new(db: Database, deadline: Deadline, clock: Arc<dyn Clock>, run_id: RunId, settings: S) -> Self {
         Self {
             dry_run: db.is_dry_run(),
+            limit: None,
             db,
             deadline,
             clock,
@@ -64,17 +67,31 @@ impl<S> Context<S> {
 }
 
 /// Keeps the latest report of a pass under way, so that the summary of one that fails half-way, or is stopped hard,
-/// still says what was committed. Clones keep the same.
+/// still says what was committed. It is written into the row of the run every few seconds, for who is killed. Clones keep
+/// the same.
 #[derive(Debug, Clone, Default)]
-pub struct Interim(Arc<Mutex<Option<Report>>>);
+pub struct Interim(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    report: Option<Report>,
+    is_new: bool,
+}
 
 impl Interim {
     /// Replaces what was kept; call it after each batch.
     pub fn keep(&self, report: &Report) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(report.clone());
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Kept { report: Some(report.clone()), is_new: true };
+    }
+
+    /// What was kept since this was last asked.
+    pub(crate) fn news(&self) -> Option<Report> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut kept.is_new).then(|| kept.report.clone()).flatten()
     }
 
     pub(crate) fn take(&self) -> Option<Report> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).report.take()
     }
 }

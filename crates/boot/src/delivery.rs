@@ -79,6 +79,7 @@ impl DeliveryOptions {
                 rate_per_second: config.telegram.rate_per_second.unwrap_or(DEFAULT_RATE),
                 send_limit: SEND_LIMIT,
                 claim: claim_settings(&config.texts),
+                limit: None,
             },
         })
     }
@@ -126,6 +127,14 @@ fn wait(report: &Report) -> String {
 }
 
 impl Delivery {
+    /// The same with so many messages at most; none: all that are due. A limited pass sends no more than it may have had
+    /// effects, whoever wrote them.
+    #[must_use]
+    pub fn limited(mut self, limit: Option<u64>) -> Self {
+        self.settings.limit = limit;
+        self
+    }
+
     /// Writes what a person must look at for the operator's chat, then sends due notices until none is due or the budget
     /// ends, and adds to the report what was sent and what waits. A dry run writes and sends nothing.
     ///

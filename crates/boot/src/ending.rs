@@ -45,8 +45,12 @@ impl Ending {
     }
 
     fn reported(mut report: Report, deadline: &Deadline) -> Self {
-        if report.cut_short {
-            let why = if deadline.was_stopped() { "asked to" } else { "the time budget is used up" };
+        if report.cut_short || report.at_limit {
+            let why = match (report.cut_short, deadline.was_stopped()) {
+                (false, _) => "its limit of effects is used up (mode limited)",
+                (true, true) => "asked to",
+                (true, false) => "the time budget is used up",
+            };
             report.warnings.push(format!("stopped early, {why}; the next pass goes on"));
         }
         let error = report.refused_because.clone().or_else(|| report.unreachable_because.clone());
@@ -105,6 +109,7 @@ mod tests {
         for (raced, code, success) in [
             (Raced::Ended(Ok(Report::default())), 0, true),
             (Raced::Ended(Ok(Report { cut_short: true, ..Report::default() })), 75, true),
+            (Raced::Ended(Ok(Report { at_limit: true, ..Report::default() })), 75, true),
             (Raced::Ended(Ok(Report { incomplete: true, ..Report::default() })), 3, false),
             (Raced::Panicked("index out of bounds".to_owned()), 101, false),
             (Raced::Overrun, 75, false),
@@ -131,6 +136,9 @@ mod tests {
             of(cut(), &deadline).report.warnings,
             ["stopped early, the time budget is used up; the next pass goes on"]
         );
+        let limited = Raced::Ended(Ok(Report { at_limit: true, ..Report::default() }));
+        let why = ["stopped early, its limit of effects is used up (mode limited); the next pass goes on"];
+        assert_eq!(of(limited, &deadline).report.warnings, why);
         deadline.stop();
         assert_eq!(of(cut(), &deadline).report.warnings, ["stopped early, asked to; the next pass goes on"]);
     }

@@ -10,16 +10,18 @@ use crate::config::section::Common;
 use crate::config::{Config, check};
 use crate::database::Connection;
 use crate::limits;
+use crate::mode::Mode;
 use crate::options::{LogFormat, Options, Output};
 use crate::ping;
 use crate::setting::SettingError;
+use crate::shown::or_none;
 
 /// Where a value came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum From {
-    Flag,
-    File,
     Default,
+    File,
+    Flag,
 }
 
 impl fmt::Display for From {
@@ -59,6 +61,8 @@ pub(crate) struct InForce {
     pool_size: Chosen<u32>,
     max_seconds: Chosen<u32>,
     dry_run: Chosen<bool>,
+    mode: Chosen<Mode>,
+    limit: Chosen<Option<u32>>,
     output: Chosen<Output>,
     log_format: Chosen<LogFormat>,
     metrics_file: Chosen<Option<PathBuf>>,
@@ -82,6 +86,8 @@ impl InForce {
             pool_size: Chosen::of(None, config.database.pool_size, default_pool),
             max_seconds: Chosen::of(options.max_seconds, section.max_seconds, default_seconds(pass)),
             dry_run: Chosen::of(options.dry_run.then_some(true), section.dry_run, false),
+            mode: Chosen::of(options.mode, section.mode, Mode::default()),
+            limit: Chosen::of(options.limit.map(Some), section.limit.map(Some), None),
             output: Chosen::of(options.base.output, section.output, Output::default()),
             log_format: Chosen::of(options.base.log_format, section.log_format, LogFormat::default()),
             metrics_file: Chosen::of(
@@ -100,6 +106,7 @@ impl InForce {
 
     fn check(&self) -> Result<(), SettingError> {
         check::fits("--workers", self.workers.value, self.pool_size.value)?;
+        self.check_mode()?;
         if let Some(url) = &self.ping_url.value {
             ping::check_url(url, "--ping-url")?;
         }
@@ -115,6 +122,25 @@ impl InForce {
             }
         }
         Ok(())
+    }
+
+    /// Whoever names a number of effects means it: it must not be passed over because of a mode nobody thought of.
+    fn check_mode(&self) -> Result<(), SettingError> {
+        match (self.mode.value, self.limit.value) {
+            (Mode::Limited, None) => Err(SettingError::new(
+                "mode",
+                Mode::Limited,
+                "says to stop after some effects, and not after how many",
+                "set limit (--limit), such as 10",
+            )),
+            (Mode::Full, Some(limit)) if self.limit.from >= self.mode.from => Err(SettingError::new(
+                "limit",
+                limit,
+                "has no meaning in mode full, which does all there is to do",
+                "set mode = \"limited\" (--mode limited), or take the limit out",
+            )),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn batch_rows(&self) -> usize {
@@ -135,6 +161,15 @@ impl InForce {
 
     pub(crate) fn is_dry_run(&self) -> bool {
         self.dry_run.value
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode.value
+    }
+
+    /// Effects after which the pass stops; none: it does not.
+    pub(crate) fn limit(&self) -> Option<u32> {
+        self.limit.value.filter(|_| self.mode.value == Mode::Limited)
     }
 
     pub(crate) fn output(&self) -> Output {
@@ -171,6 +206,8 @@ impl InForce {
             entry("workers", &self.workers, self.workers.value),
             entry("max_seconds", &self.max_seconds, self.max_seconds.value),
             entry("dry_run", &self.dry_run, self.dry_run.value),
+            entry("mode", &self.mode, self.mode.value),
+            entry("limit", &self.limit, or_none(self.limit.value.as_ref())),
             entry("output", &self.output, word(self.output.value == Output::Json)),
             entry("log_format", &self.log_format, word(self.log_format.value == LogFormat::Json)),
             entry("metrics_file", &self.metrics_file, metrics),

@@ -30,6 +30,8 @@ pub(crate) const WORKERS: Range = Range::new(1, 64);
 pub(crate) const POOL_SIZE: Range = Range::new(1, 128);
 /// Budget of a pass in seconds: at most a day.
 pub(crate) const MAX_SECONDS: Range = Range::new(1, 86_400);
+/// Effects of a limited pass. None at all is what observing is for.
+pub(crate) const EFFECTS: Range = Range::new(1, 1_000_000_000);
 /// Messages a second; Telegram allows a bot about 30.
 pub(crate) const RATE_PER_SECOND: Range = Range::new(1, 30);
 

@@ -13,6 +13,7 @@ use perennial_core::money::Kopecks;
 use perennial_core::time::Timestamp;
 
 use crate::exit::Exit;
+use crate::mode::Mode;
 use crate::report::Report;
 pub(crate) use books::Books;
 
@@ -28,6 +29,7 @@ const LAST_SUCCESS: &str = "perennial_pass_last_success_timestamp_seconds";
 #[derive(Debug)]
 pub(crate) struct Metrics<'a> {
     pub(crate) pass: &'static str,
+    pub(crate) mode: Mode,
     pub(crate) exit: Exit,
     pub(crate) took: Duration,
     pub(crate) report: &'a Report,
@@ -75,6 +77,9 @@ impl Metrics<'_> {
         let took = format!("{}.{:03}", self.took.as_secs(), self.took.subsec_millis());
         page.gauge("perennial_pass_duration_seconds", "How long the last pass took", Some(took));
         page.gauge("perennial_pass_exit_code", "Exit code of the last pass", Some(self.exit.to_string()));
+
+        let modes = Mode::ALL.map(|mode| (mode.name(), u64::from(mode == self.mode)));
+        page.labelled("perennial_pass_mode", "1 for the mode of the last pass", "mode", &modes);
 
         let rows: Vec<_> = report.counts.iter().filter(|(name, _)| *name != "left").copied().collect();
         page.labelled("perennial_pass_rows", "Rows of the last pass by outcome", "outcome", &rows);

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::limits;
+use crate::mode::Mode;
 
 /// Flags every program has, those that make no pass (`admin`) included.
 ///
@@ -68,6 +69,15 @@ pub struct Options {
     /// Show what would be done and change nothing
     #[arg(long)]
     pub dry_run: bool,
+
+    /// How far to go: no effect, at most --limit of them, or all [default: full]
+    #[arg(long, value_name = "MODE", env = "PERENNIAL_MODE")]
+    pub mode: Option<Mode>,
+
+    /// Stop after this many effects, in mode limited
+    #[arg(long, value_name = "N", env = "PERENNIAL_LIMIT",
+        value_parser = clap::value_parser!(u32).range(limits::EFFECTS.as_i64()))]
+    pub limit: Option<u32>,
 
     /// Write metrics for node_exporter's textfile collector to this file
     #[arg(long, value_name = "FILE", env = "PERENNIAL_METRICS_FILE")]

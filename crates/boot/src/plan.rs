@@ -10,11 +10,20 @@ use crate::options::Output;
 /// Lines kept for the JSON summary; what goes beyond is counted, so that memory stays bounded.
 const MOST_LINES: usize = 10_000;
 
-/// Takes the lines of a dry run's plan; outside a dry run it takes nothing. Clones write to the same plan.
+/// Takes the lines of what would be done; of a pass that acts it takes nothing. Clones write to the same plan.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    output: Option<Output>,
+    reader: Reader,
     kept: Arc<Mutex<Kept>>,
+}
+
+/// Who reads a plan.
+#[derive(Debug, Clone, Copy)]
+enum Reader {
+    Nobody,
+    /// It is long, and the same every few minutes: in the log of who asks for more (`-v`).
+    Log,
+    Output(Output),
 }
 
 /// The lines of a plan that were kept, and how many were not.
@@ -28,28 +37,39 @@ impl Plan {
     /// The plan of a dry run.
     #[must_use]
     pub fn shown(output: Output) -> Self {
-        Self { output: Some(output), kept: Arc::default() }
+        Self { reader: Reader::Output(output), kept: Arc::default() }
+    }
+
+    /// The plan of a pass that observes.
+    #[must_use]
+    pub fn logged() -> Self {
+        Self { reader: Reader::Log, kept: Arc::default() }
     }
 
     /// The plan of a run that acts: nobody reads it.
     #[must_use]
     pub fn ignored() -> Self {
-        Self { output: None, kept: Arc::default() }
+        Self { reader: Reader::Nobody, kept: Arc::default() }
     }
 
     /// Whether lines go anywhere; else there is no need to write one.
     #[must_use]
     pub fn is_shown(&self) -> bool {
-        self.output.is_some()
+        match self.reader {
+            Reader::Nobody => false,
+            Reader::Log => log::log_enabled!(log::Level::Debug),
+            Reader::Output(_) => true,
+        }
     }
 
     /// Adds one line.
     pub fn line(&self, line: impl fmt::Display) {
-        match self.output {
-            None => {}
+        match self.reader {
+            Reader::Nobody => {}
+            Reader::Log => log::debug!("would {line}"),
             // A reader that went away (`| head`) does not stop the plan from being made to its end.
-            Some(Output::Text) => drop(logs::beside_bar(|| writeln!(std::io::stdout(), "{line}"))),
-            Some(Output::Json) => {
+            Reader::Output(Output::Text) => drop(logs::beside_bar(|| writeln!(std::io::stdout(), "{line}"))),
+            Reader::Output(Output::Json) => {
                 let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
                 if kept.lines.len() < MOST_LINES {
                     kept.lines.push(line.to_string());
@@ -62,7 +82,8 @@ impl Plan {
 
     /// What the JSON summary shows; nothing outside a dry run.
     pub(crate) fn kept(&self) -> Option<Kept> {
-        self.output.map(|_| self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        let is_kept = matches!(self.reader, Reader::Output(_));
+        is_kept.then(|| self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 
@@ -83,8 +104,9 @@ mod tests {
 
     #[test]
     fn outside_a_dry_run_nothing_is_kept() {
-        let plan = Plan::ignored();
-        plan.line("renew 1");
-        assert_eq!(plan.kept(), None);
+        for plan in [Plan::ignored(), Plan::logged()] {
+            plan.line("renew 1");
+            assert_eq!(plan.kept(), None);
+        }
     }
 }

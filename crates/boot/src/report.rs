@@ -62,6 +62,8 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// The deadline came before the work was done: exit code 75.
     pub cut_short: bool,
+    /// A limited pass has had all its effects, and work is left: exit code 75, too.
+    pub at_limit: bool,
     /// Something other than a row failed, such as one node of several: exit code 3.
     pub incomplete: bool,
     /// The brake that refused, in words: exit code 4.
@@ -97,7 +99,7 @@ impl Report {
             Exit::Unavailable
         } else if self.incomplete || FAILED_COUNTS.iter().any(|name| self.count(name) > 0) {
             Exit::Partial
-        } else if self.cut_short {
+        } else if self.cut_short || self.at_limit {
             Exit::Stopped
         } else {
             Exit::Done
@@ -118,6 +120,8 @@ mod tests {
             (report(), Exit::Done),
             (Report { counts: vec![("listed", 3), ("left", 3), ("short", 3)], ..report() }, Exit::Done),
             (Report { cut_short: true, ..report() }, Exit::Stopped),
+            (Report { at_limit: true, ..report() }, Exit::Stopped),
+            (Report { at_limit: true, ..failed("failed") }, Exit::Partial),
             (failed("failed"), Exit::Partial),
             (failed("parked"), Exit::Partial),
             (Report { incomplete: true, cut_short: true, ..report() }, Exit::Partial),

@@ -22,6 +22,7 @@ use crate::ending::{Ending, Raced};
 use crate::exit::Exit;
 use crate::in_force::InForce;
 use crate::logs::{self, Origin};
+use crate::mode::Mode;
 use crate::options::Options;
 use crate::ping::Ping;
 use crate::plan::Plan;
@@ -38,6 +39,9 @@ use crate::startup;
 const OVERTIME: Duration = Duration::from_millis(3_250);
 /// A program is gone, all reporting included, so long after its budget.
 const GRACE: Duration = Duration::from_millis(4_900);
+
+/// How often the row of a run is told what was done so far.
+const BETWEEN_RECORDS: Duration = Duration::from_secs(2);
 
 /// Runs one pass and gives its exit code: settings, logs, database, checks, signals and budget before and around it,
 /// summary, run row, metrics and heartbeat after it, on every way out.
@@ -57,6 +61,8 @@ pub fn run<S: Shown>(
         began: Instant::now(),
         // What the flags say, until the file is known to be right.
         dry_run: options.dry_run,
+        mode: options.mode.unwrap_or_default(),
+        limit: None,
         output: options.base.output.unwrap_or_default(),
     };
     let prepared = InForce::load(pass, options)
@@ -74,6 +80,7 @@ pub fn run<S: Shown>(
         Err(error) => return refuse(&run, Exit::Configuration, error.to_string()).into(),
     };
     run.dry_run = in_force.is_dry_run();
+    (run.mode, run.limit) = (in_force.mode(), in_force.limit());
     run.output = in_force.output();
     if options.check_config {
         return check_config::print(pass, &in_force, &settings).into();
@@ -116,7 +123,11 @@ async fn conduct<S: Shown>(
     let deadline = Deadline::after(in_force.budget());
     let last_moment = Instant::now() + in_force.budget() + GRACE;
     let clock = Arc::new(DatabaseClock::new());
-    let plan = if run.dry_run { Plan::shown(run.output) } else { Plan::ignored() };
+    let plan = match run.mode {
+        _ if run.dry_run => Plan::shown(run.output),
+        Mode::Observe => Plan::logged(),
+        Mode::Limited | Mode::Full => Plan::ignored(),
+    };
     let interim = Interim::default();
     log_start(run, in_force, &settings);
     // A dry run has no effect, also not on who watches over the real ones.
@@ -125,8 +136,10 @@ async fn conduct<S: Shown>(
     let on_record = OnceCell::new();
     let passage = async {
         let on_record = check_in(run, in_force, clock.clone(), &deadline, &on_record).await?;
-        let db = on_record.db.clone();
+        // What the pass does is taken back; the record of the run is not.
+        let db = if run.mode == Mode::Observe { on_record.db.without_effect() } else { on_record.db.clone() };
         body(Context {
+            limit: run.limit.map(u64::from),
             batch_rows: in_force.batch_rows(),
             workers: in_force.workers(),
             progress: progress.clone(),
@@ -137,6 +150,7 @@ async fn conduct<S: Shown>(
         })
         .await
     };
+    let passage = beside(passage, keep_row(run, &interim, &on_record, &*clock));
     let raced = race(passage, &deadline).await;
     progress.clear();
 
@@ -165,7 +179,7 @@ async fn check_in<'a>(
         ..DatabaseOptions::of(Actor { name: run.pass, run_id: run.run_id })
     };
     let db = in_force.connection.open(options, clock, deadline.clone())?;
-    let start = RunStart { version: crate::VERSION, host: &startup::host_name() };
+    let start = RunStart { version: crate::VERSION, host: &startup::host_name(), mode: run.mode.name() };
     let checked_in = startup::check_in(&db, &in_force.config.owner_prefix, start).await;
     let warnings = checked_in.map_err(|error| of_database(error, &in_force.connection))?;
     for warning in &warnings {
@@ -181,6 +195,28 @@ fn of_database(error: anyhow::Error, connection: &Connection) -> anyhow::Error {
             error.context(format!("database {connection}"))
         }
         _ => error,
+    }
+}
+
+/// Writes into the row of the run what was done so far: a kill leaves it there.
+async fn keep_row(run: &Run, interim: &Interim, on_record: &OnceCell<OnRecord>, clock: &dyn Clock) {
+    loop {
+        sleep(BETWEEN_RECORDS).await;
+        if let Some(OnRecord { db, .. }) = on_record.get().filter(|_| !run.dry_run)
+            && let Some(report) = interim.news()
+        {
+            run.record(&report, db, clock).await;
+        }
+    }
+}
+
+/// The first to its end, while the other goes on beside it until then and has none of its own.
+async fn beside<T>(passage: impl Future<Output = T>, company: impl Future<Output = ()>) -> T {
+    tokio::pin!(passage);
+    tokio::select! {
+        biased;
+        ended = &mut passage => ended,
+        () = company => passage.await,
     }
 }
 
@@ -210,6 +246,16 @@ async fn overtime_over(mut signals: Signals, deadline: &Deadline) {
     sleep(OVERTIME).await;
 }
 
+/// What is not an ordinary pass says so in its first line.
+fn begins(run: &Run) -> String {
+    match (run.mode, run.limit) {
+        _ if run.dry_run => " a dry run".to_owned(),
+        (Mode::Observe, _) => " to observe".to_owned(),
+        (Mode::Limited, Some(limit)) => format!(", limited to {limit} effects"),
+        (Mode::Limited | Mode::Full, _) => String::new(),
+    }
+}
+
 fn log_start(run: &Run, in_force: &InForce, settings: &impl Shown) {
     let common = in_force.entries().into_iter().map(|[name, value, _]| format!("{name} {value}"));
     let of_pass = settings.shown().into_iter().map(|(name, value)| format!("{name} {value}"));
@@ -218,7 +264,7 @@ fn log_start(run: &Run, in_force: &InForce, settings: &impl Shown) {
         version = crate::VERSION,
         revision = crate::REVISION,
         run_id:% = run.run_id;
-        "{} begins{}: {}", run.pass, if run.dry_run { " a dry run" } else { "" }, all.join(", ")
+        "{} begins{}: {}", run.pass, begins(run), all.join(", ")
     );
 }
 

@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use time::format_description::well_known::Rfc3339;
 
 use crate::exit::Exit;
+use crate::mode::Mode;
 use crate::options::Output;
 use crate::plan::Kept;
 use crate::report::{EndToProof, Notices, Report};
@@ -22,6 +23,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) pass: &'static str,
     pub(crate) run_id: RunId,
     pub(crate) dry_run: bool,
+    pub(crate) mode: Mode,
+    pub(crate) limit: Option<u32>,
     pub(crate) started_at: Timestamp,
     pub(crate) took: Duration,
     pub(crate) exit: Exit,
@@ -67,6 +70,8 @@ impl Summary<'_> {
             run_id: self.run_id.to_string(),
             version: crate::VERSION,
             dry_run: self.dry_run,
+            mode: self.mode,
+            limit: self.limit,
             // Years from 0 to 9999: the database gives no others.
             started_at: self.started_at.truncate_to_microsecond().format(&Rfc3339).unwrap_or_default(),
             seconds: Duration::from_millis(u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX)).as_secs_f64(),
@@ -92,6 +97,9 @@ struct Object<'a> {
     run_id: String,
     version: &'static str,
     dry_run: bool,
+    mode: Mode,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u32>,
     started_at: String,
     seconds: f64,
     outcome: &'static str,

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
+use crate::allowance::Allowance;
 use crate::crash_point;
 use crate::db::{ClaimSettings, ClaimedNotice, Database, DbError, Held};
 use crate::ids::TelegramId;
@@ -61,6 +62,8 @@ pub struct DeliverySettings {
     pub send_limit: Duration,
     /// Zones, quiet hours, which parameters are times.
     pub claim: ClaimSettings,
+    /// Attempts at most; none: as many as there are notices due.
+    pub limit: Option<u64>,
 }
 
 /// Writes the text of a notice.
@@ -162,6 +165,8 @@ struct Course {
     is_proven: bool,
     /// How long claims take, where slots were missed for it.
     lead: Duration,
+    /// Attempts that may still be made.
+    allowance: Allowance,
 }
 
 struct Answer {
@@ -184,6 +189,7 @@ impl<M: Messenger, T: Texts> Delivery<'_, M, T> {
             failures: 0,
             is_proven: false,
             lead: Duration::ZERO,
+            allowance: Allowance::of(self.settings.limit),
         };
         let mut flying = FuturesUnordered::new();
         loop {
@@ -218,7 +224,8 @@ impl<M: Messenger, T: Texts> Delivery<'_, M, T> {
     fn room(&self, course: &Course, flying: usize) -> usize {
         let rate = self.settings.rate_per_second.max(1) as usize;
         let at_once = if course.is_proven { rate } else { 1 };
-        if course.waiting.len() > rate / 5 { 0 } else { at_once.saturating_sub(flying + course.waiting.len()) }
+        let may_wait = course.allowance.rows(at_once.saturating_sub(flying));
+        if course.waiting.len() > rate / 5 { 0 } else { may_wait.saturating_sub(course.waiting.len()) }
     }
 
     async fn claim_more(
@@ -266,7 +273,9 @@ impl<M: Messenger, T: Texts> Delivery<'_, M, T> {
     /// The next message, if its slot has come.
     fn next_due(&self, course: &mut Course) -> Option<Leased> {
         let now = self.db.now();
-        course.waiting.pop_front_if(|leased| leased.slot <= now && leased.is_begun)
+        let due = course.waiting.pop_front_if(|leased| leased.slot <= now && leased.is_begun)?;
+        course.allowance.spend(1);
+        Some(due)
     }
 
     /// Gives back what has missed its slot. Should claiming itself be what takes so long, the next slots begin later.

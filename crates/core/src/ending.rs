@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::allowance::Allowance;
 use crate::batch::{Piece, Suspects, run_batch};
 use crate::crash_point;
 use crate::db::{Database, DbError, DueToEnd, EndKey, Ending, NewAudit, NewNotice, Tx};
@@ -49,6 +50,8 @@ pub struct EndSettings<'a> {
     pub batch_rows: usize,
     /// The brake.
     pub brake: Brake,
+    /// Rows ended at most; none: all that are due.
+    pub limit: Option<u64>,
     /// Told of every ended row, after its commit (in a dry run, of every row that would end).
     pub observer: &'a dyn Fn(&Ended),
 }
@@ -102,6 +105,8 @@ pub struct EndSummary {
     pub refused: Option<String>,
     /// The budget ended before the work did.
     pub cut_short: bool,
+    /// As many were ended as may be, and more are due.
+    pub at_limit: bool,
 }
 
 /// Ends what is over.
@@ -121,17 +126,20 @@ pub async fn end_due(
     let beginning = EndKey { expires_at: from_micros(0).unwrap_or_else(|| db.now()), id: SubscriptionId(0) };
     let mut pages = Pages::above(beginning, settings.batch_rows);
     let suspects = Suspects::unless(|(fates, _): &Written| fates.iter().any(|fate| matches!(fate, Fate::Ended(_))));
-    while let Some(page) = pages.next() {
-        if deadline.is_over() {
-            break;
-        }
+    let allowance = Allowance::of(settings.limit);
+    while let Some(page) = pages.next().filter(|_| !deadline.is_over() && !allowance.is_used_up()) {
+        let page = page.at_most(allowance.rows(settings.batch_rows));
         let listed = db.run_tx("list_end_due", async |tx| tx.list_end_due(&page, settings.sources).await).await?;
-        end_page(db, deadline, settings, &listed, &suspects, summary).await?;
+        let ended = summary.ended;
+        let outcome = end_page(db, deadline, settings, &listed, &suspects, summary).await;
+        allowance.spend(summary.ended - ended);
+        outcome?;
         pages = page.listed(&listed);
     }
     suspects.acquit()?;
     summary.cut_short = deadline.is_over();
-    if summary.cut_short || summary.busy > 0 || summary.failed > 0 {
+    summary.at_limit = allowance.is_used_up();
+    if summary.cut_short || summary.at_limit || summary.busy > 0 || summary.failed > 0 {
         count_left(db, settings, summary).await?;
     }
     Ok(())
@@ -287,6 +295,7 @@ async fn count_left(db: &Database, settings: EndSettings<'_>, summary: &mut EndS
     summary.left = rows.unsigned_abs().saturating_sub(summary.left_to_renew);
     summary.oldest_due = oldest.and_then(|end| Duration::try_from(db.now() - end).ok()).unwrap_or_default();
     summary.cut_short &= summary.left > 0;
+    summary.at_limit &= summary.left > 0;
     Ok(())
 }
 

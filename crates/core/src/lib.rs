@@ -6,6 +6,7 @@
 //! [`price_kopecks`]: schema::MIGRATIONS
 //! [`period_end`]: schema::MIGRATIONS
 
+pub mod allowance;
 pub mod batch;
 pub mod crash;
 pub mod db;

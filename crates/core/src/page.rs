@@ -39,6 +39,11 @@ impl<K: Copy + Ord> Pages<K> {
 }
 
 impl<K: Copy + Ord> Page<K> {
+    /// The same page with at most `rows` rows; so are those after it.
+    pub fn at_most(self, rows: usize) -> Self {
+        Self { rows: self.rows.min(rows), ..self }
+    }
+
     /// Moves the cursor to the last row of what this page listed. A short page was the last one; so is one that does
     /// not go forward, which no list in key order can give: ending is better than going round.
     pub fn listed<R: Listed<Key = K>>(self, listed: &[R]) -> Pages<K> {

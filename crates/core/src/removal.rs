@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 
+use crate::allowance::Allowance;
 use crate::crash_point;
 use crate::db::{Closing, ClosingKey, Database, DbError};
 use crate::ids::CredentialId;
@@ -91,6 +92,8 @@ pub struct RemovalSummary {
     pub end_to_proof: BTreeMap<u64, u64>,
     /// The budget ended before the work did.
     pub cut_short: bool,
+    /// On some server as many were taken off as may be, and more are closing.
+    pub at_limit: bool,
 }
 
 impl RemovalSummary {
@@ -115,6 +118,7 @@ impl RemovalSummary {
             *self.end_to_proof.entry(seconds).or_default() += rows;
         }
         self.cut_short |= part.cut_short;
+        self.at_limit |= part.at_limit;
         self.nodes.push(part.node);
     }
 }
@@ -125,6 +129,7 @@ struct Part {
     node: NodeSummary,
     expired: BTreeMap<u64, u64>,
     cut_short: bool,
+    at_limit: bool,
 }
 
 /// Told of credentials just proven gone from a server: for sessions that live on there.
@@ -134,7 +139,7 @@ pub trait AfterRemoval<X> {
     async fn removed(&self, node: &Node<X>, credentials: &[Closing]);
 }
 
-/// Removes closing credentials from all servers, proves it and confirms.
+/// Removes closing credentials from all servers, proves it and confirms; with a limit, so many at most from each server.
 ///
 /// # Errors
 /// The database's. A server's trouble is in its part of the summary.
@@ -143,10 +148,11 @@ pub async fn remove_closing<X: Xray, A: AfterRemoval<X>>(
     deadline: &Deadline,
     nodes: &[Node<X>],
     batch_rows: usize,
+    limit: Option<u64>,
     after: &A,
     summary: &mut RemovalSummary,
 ) -> Result<(), DbError> {
-    let pass = Pass { db, deadline, batch_rows, after };
+    let pass = Pass { db, deadline, batch_rows, limit, after };
     let mut parts = nodes.iter().map(|node| pass.work_on(node)).collect::<stream::FuturesUnordered<_>>();
     let mut first_error = None;
     while let Some((part, outcome)) = parts.next().await {
@@ -167,6 +173,7 @@ struct Pass<'a, A> {
     db: &'a Database,
     deadline: &'a Deadline,
     batch_rows: usize,
+    limit: Option<u64>,
     after: &'a A,
 }
 
@@ -291,10 +298,18 @@ impl<A> Pass<'_, A> {
     where
         A: AfterRemoval<X>,
     {
+        let allowance = Allowance::of(self.limit);
         let mut next = self.pages(self.batch_rows).next();
         while next.is_some() {
+            if allowance.is_used_up() {
+                part.at_limit = !self.first_page(node).await?.is_empty();
+                return Ok(());
+            }
+            // Who is not proven gone is no effect, and does not stand in the way of those behind him.
+            let round = allowance.rows(ROUND_USERS);
             let (mut removed, began) = (Vec::new(), Instant::now());
-            while let Some(page) = next.take_if(|_| removed.len() < ROUND_USERS && began.elapsed() < ROUND_LIMIT) {
+            while let Some(page) = next.take_if(|_| removed.len() < round && began.elapsed() < ROUND_LIMIT) {
+                let page = if allowance.is_limited() { page.at_most(round - removed.len()) } else { page };
                 if self.deadline.is_over() {
                     return Err(Trouble::OutOfTime);
                 }
@@ -306,6 +321,7 @@ impl<A> Pass<'_, A> {
             crash_point!("removal.removed_not_proven");
             let gone = visit.gone(&removed).await?;
             part.node.still_there += (removed.len() - gone.len()) as u64;
+            allowance.spend(gone.len() as u64);
             self.after.removed(node, &gone).await;
             let ids: Vec<CredentialId> = gone.iter().map(|credential| credential.key.id).collect();
             crash_point!("removal.proven_not_recorded");

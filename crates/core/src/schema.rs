@@ -12,25 +12,26 @@ pub struct Migration {
 }
 
 macro_rules! migrations {
-    ($($version:literal $name:literal,)*) => {
+    ($($version:literal $file:literal $name:literal,)*) => {
         &[$(Migration {
             version: $version,
             name: $name,
-            sql: include_str!(concat!("../../../sql/migrations/000", $version, "_", $name, ".sql")),
+            sql: include_str!(concat!("../../../sql/migrations/", $file, "_", $name, ".sql")),
         },)*]
     };
 }
 
 /// All migrations, oldest first.
 pub const MIGRATIONS: &[Migration] = migrations![
-    1 "users_and_tariffs",
-    2 "access",
-    3 "ledger",
-    4 "payments",
-    5 "passes",
-    6 "bot_functions",
-    7 "notices",
-    8 "turnovers",
+    1 "0001" "users_and_tariffs",
+    2 "0002" "access",
+    3 "0003" "ledger",
+    4 "0004" "payments",
+    5 "0005" "passes",
+    6 "0006" "bot_functions",
+    7 "0007" "notices",
+    8 "0008" "turnovers",
+    9 "0009" "modes",
 ];
 
 /// The schema this program was built for.

@@ -23,7 +23,7 @@ pub(crate) async fn run(db: &Db, due: Due, workers: usize, batch_rows: usize) ->
     let clock = Arc::new(TestClock::at(due.now));
     let database = Database::connect(db.url().parse()?, NoTls, options, clock, deadline.clone())?;
     let bounds = RenewalBounds { window: due.window, grace: due.grace };
-    let settings = Settings { bounds, batch_rows, workers, max_tries: 3, charge_notice: None };
+    let settings = Settings { bounds, batch_rows, workers, max_tries: 3, charge_notice: None, limit: None };
     let pass = RenewPass { db: &database, deadline: &deadline, settings, observer: &|_| {} };
     let mut summary = Summary::default();
     pass.run(&mut summary).await?;

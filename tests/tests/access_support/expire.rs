@@ -33,6 +33,7 @@ pub struct Expire {
     pub brake: Brake,
     pub batch_rows: usize,
     pub dry_run: bool,
+    pub limit: Option<u64>,
     pub deadline: Deadline,
 }
 
@@ -70,6 +71,7 @@ impl Expire {
             brake: NO_BRAKE,
             batch_rows: 200,
             dry_run: false,
+            limit: None,
             deadline: Deadline::after(Duration::from_secs(50)),
         }
     }
@@ -96,6 +98,7 @@ impl Expire {
         let ended = RefCell::new(Vec::new());
         let observer = |row: &Ended| ended.borrow_mut().push(row.telegram_id.0);
         let settings = EndSettings {
+            limit: self.limit,
             sources: self.sources,
             grace: RENEW_GRACE,
             batch_rows: self.batch_rows,

@@ -185,6 +185,7 @@ pub struct Pass {
     pub batch_rows: usize,
     pub effect: Effect,
     pub dry_run: bool,
+    pub limit: Option<u64>,
     pub deadline: Deadline,
 }
 
@@ -224,6 +225,7 @@ impl Pass {
             batch_rows: 200,
             effect: Effect::All,
             dry_run: false,
+            limit: None,
             deadline: Deadline::after(Duration::from_secs(240)),
         }
     }
@@ -238,6 +240,11 @@ impl Pass {
 
     pub fn report_missing(self) -> Self {
         Self { absent: Absent::Report, ..self }
+    }
+
+    /// Stops after so many effects.
+    pub fn limit(self, effects: u64) -> Self {
+        Self { limit: Some(effects), ..self }
     }
 
     pub fn dry(self) -> Self {
@@ -281,6 +288,7 @@ impl Pass {
             limits: self.limits,
             batch_rows: self.batch_rows,
             effect: self.effect,
+            limit: self.limit,
             on_item: &on_item,
             on_node: &|_| {},
         };

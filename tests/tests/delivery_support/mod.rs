@@ -177,6 +177,7 @@ pub fn settings() -> DeliverySettings {
             quiet_hours: None,
             time_params: vec!["deadline".to_owned(), "ends".to_owned()],
         },
+        limit: None,
     }
 }
 

@@ -287,14 +287,21 @@ pub(crate) async fn end_trials(world: &World, via: Option<Config>) {
     let config = via.unwrap_or_else(|| world.db.config());
     let db = Database::connect(config, NoTls, options, world.clock.clone(), deadline.clone()).unwrap();
     let end = EndSettings {
+        limit: None,
         sources: &["trial"],
         grace: Duration::ZERO,
         batch_rows: 200,
         brake: crate::access_support::expire::NO_BRAKE,
         observer: &|_| {},
     };
-    let settings =
-        notify_trials::Settings { stages: &[], batch_rows: 200, max_tries: 3, observer: &|_| {}, end: Some(end) };
+    let settings = notify_trials::Settings {
+        stages: &[],
+        batch_rows: 200,
+        max_tries: 3,
+        limit: None,
+        observer: &|_| {},
+        end: Some(end),
+    };
     let mut summary = notify_trials::Summary::default();
     notify_trials::run(&db, &deadline, &settings, &mut summary).await.unwrap();
 }
@@ -307,7 +314,7 @@ pub(crate) async fn renew(world: &World) {
         window: Duration::from_secs(6 * 3_600),
         grace: crate::access_support::expire::RENEW_GRACE,
     };
-    let settings = Settings { bounds, batch_rows: 200, workers: 1, max_tries: 3, charge_notice: None };
+    let settings = Settings { bounds, batch_rows: 200, workers: 1, max_tries: 3, charge_notice: None, limit: None };
     let mut summary = renew::Summary::default();
     RenewPass { db: &db, deadline: &deadline, settings, observer: &|_| {} }.run(&mut summary).await.unwrap();
 }

@@ -175,6 +175,7 @@ pub struct Pass {
     pub bounds: RenewalBounds,
     pub max_tries: i32,
     pub charge_notice: Option<Duration>,
+    pub limit: Option<u64>,
     pub dry_run: bool,
     pub lock_limit: Duration,
     pub statement_limit: Duration,
@@ -203,6 +204,7 @@ impl Pass {
             bounds: RenewalBounds { window: WINDOW, grace: GRACE },
             max_tries: 3,
             charge_notice: None,
+            limit: None,
             dry_run: false,
             lock_limit: options.lock_limit,
             statement_limit: options.statement_limit,
@@ -232,6 +234,11 @@ impl Pass {
     /// Announces charges this long ahead.
     pub fn charge_notice(self, ahead: Duration) -> Self {
         Self { charge_notice: Some(ahead), ..self }
+    }
+
+    /// Stops after so many effects.
+    pub fn limit(self, effects: u64) -> Self {
+        Self { limit: Some(effects), ..self }
     }
 
     pub fn dry(self) -> Self {
@@ -267,6 +274,7 @@ impl Pass {
             workers: self.workers,
             max_tries: self.max_tries,
             charge_notice: self.charge_notice,
+            limit: self.limit,
         };
         let outcomes = RefCell::new(Vec::new());
         let observer = |outcome: &Outcome| {

@@ -56,6 +56,7 @@ fn pass(pass: &Pass) -> Value {
             "started_at": exact(run.started_at),
             "seconds": run.took.as_secs_f64(),
             "outcome": run.outcome,
+            "mode": run.mode,
             "exit_code": run.exit_code,
             "counts": run.counts.iter().map(|(name, rows)| (name.clone(), json!(rows))).collect::<Map<_, _>>(),
             "warnings": run.warnings,

@@ -81,6 +81,8 @@ pub struct Run {
     pub outcome: String,
     /// Its exit code.
     pub exit_code: i32,
+    /// How far it might go: observe, limited, full.
+    pub mode: String,
     /// Its counts, those that are not zero, in the order of the pass's summary.
     pub counts: Vec<(String, u64)>,
     /// Servers that it told about.
@@ -204,6 +206,7 @@ fn ended_run(run: &PassRun) -> Option<Run> {
         took: Duration::try_from(run.finished_at? - run.started_at).unwrap_or_default(),
         outcome: run.outcome.clone().unwrap_or_default(),
         exit_code: run.exit_code.unwrap_or_default(),
+        mode: run.mode.clone(),
         counts: in_order(&run.pass, numbers(&summary["counts"], &[])),
         warnings: summary["warnings"]
             .as_array()

@@ -78,12 +78,14 @@ pub(super) fn exit(run: &Run) -> String {
 
 /// What a run counted, or that there was nothing to count.
 pub(super) fn done(run: &Run) -> String {
-    match (run.counts.is_empty(), run.servers) {
+    let done = match (run.counts.is_empty(), run.servers) {
         (false, _) => counts(&run.counts),
         (true, _) if run.error.is_some() => "see below".to_owned(),
         (true, 0) => "nothing to do".to_owned(),
         (true, servers) => format!("{} compared", counted(servers, "server")),
-    }
+    };
+    // What a run that observes counts is what it would have done.
+    if run.mode == "full" { done } else { format!("{}: {done}", run.mode) }
 }
 
 /// `listed 3, renewed 2`.

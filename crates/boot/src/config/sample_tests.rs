@@ -146,7 +146,7 @@ fn the_defaults_in_the_sample_are_the_programs() {
     assert_eq!(special(&config), programs);
 
     // Of what all passes have, each shows its own; two settings have one place for all.
-    let common = ["batch_size", "workers", "max_seconds", "dry_run", "output", "log_format"];
+    let common = ["batch_size", "workers", "max_seconds", "dry_run", "mode", "output", "log_format"];
     for pass in PASSES {
         let values = |text: &str| -> Vec<(String, String)> {
             in_force(pass, text).entries().into_iter().map(|[name, value, _]| (name, value)).skip(1).collect()

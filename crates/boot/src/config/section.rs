@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::stages::TrialStage;
 use crate::limits;
+use crate::mode::Mode;
 use crate::options::{LogFormat, Output};
 use crate::setting::SettingError;
 use crate::share::Share;
@@ -20,6 +21,8 @@ pub(crate) struct Common<'a> {
     pub(crate) workers: Option<u32>,
     pub(crate) max_seconds: Option<u32>,
     pub(crate) dry_run: Option<bool>,
+    pub(crate) mode: Option<Mode>,
+    pub(crate) limit: Option<u32>,
     pub(crate) output: Option<Output>,
     pub(crate) log_format: Option<LogFormat>,
     pub(crate) metrics_file: Option<&'a PathBuf>,
@@ -39,8 +42,13 @@ macro_rules! section {
             pub workers: Option<u32>,
             /// Budget of the pass in seconds.
             pub max_seconds: Option<u32>,
-            /// Change nothing, as `--dry-run`: to watch a program before it is let loose.
+            /// Change nothing and keep no record, as `--dry-run`: to look by hand. For timers there is `mode`.
             pub dry_run: Option<bool>,
+            /// How far the pass may go: `observe` has no effect and keeps a record, `limited` stops after `limit` effects,
+            /// `full` does all; default full.
+            pub mode: Option<Mode>,
+            /// Effects of a pass in mode limited; needed there.
+            pub limit: Option<u32>,
             /// Form of the summary.
             pub output: Option<Output>,
             /// Form of the logs.
@@ -61,6 +69,8 @@ macro_rules! section {
                     workers: self.workers.or(below.workers),
                     max_seconds: self.max_seconds.or(below.max_seconds),
                     dry_run: self.dry_run.or(below.dry_run),
+                    mode: self.mode.or(below.mode),
+                    limit: self.limit.or(below.limit),
                     output: self.output.or(below.output),
                     log_format: self.log_format.or(below.log_format),
                     metrics_file: self.metrics_file.or_else(|| below.metrics_file.clone()),
@@ -74,6 +84,8 @@ macro_rules! section {
                     workers: self.workers,
                     max_seconds: self.max_seconds,
                     dry_run: self.dry_run,
+                    mode: self.mode,
+                    limit: self.limit,
                     output: self.output,
                     log_format: self.log_format,
                     metrics_file: self.metrics_file.as_ref(),
@@ -225,8 +237,17 @@ impl Common<'_> {
             ("batch_size", self.batch_size, limits::BATCH_ROWS),
             ("workers", self.workers, limits::WORKERS),
             ("max_seconds", self.max_seconds, limits::MAX_SECONDS),
+            ("limit", self.limit, limits::EFFECTS),
         ] {
             super::check::in_range(&format!("{section}.{key}"), value, range)?;
+        }
+        if let (Some(true), Some(mode)) = (self.dry_run, self.mode) {
+            return Err(SettingError::new(
+                format!("{section}.mode"),
+                mode,
+                "contradicts dry_run = true, which keeps no record of what it sees",
+                "take dry_run out; mode = \"observe\" has no effect either",
+            ));
         }
         if let Some(url) = self.ping_url {
             crate::ping::check_url(url, &format!("{section}.ping_url"))?;

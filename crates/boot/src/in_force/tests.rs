@@ -49,6 +49,40 @@ fn contradictions_between_flags_and_file_are_refused() {
 }
 
 #[test]
+fn mode_and_limit_must_fit_each_other() {
+    let flags = |mode, limit| Options { mode, limit, ..Options::default() };
+    let needs =
+        "mode = limited: says to stop after some effects, and not after how many: set limit (--limit), such as 10";
+    let full = "limit = 5: has no meaning in mode full, which does all there is to do: set mode = \"limited\"";
+    for (file, options, outcome) in [
+        ("", flags(None, None), Ok((Mode::Full, None))),
+        ("", flags(Some(Mode::Observe), None), Ok((Mode::Observe, None))),
+        ("", flags(Some(Mode::Limited), Some(5)), Ok((Mode::Limited, Some(5)))),
+        ("mode = \"limited\"\nlimit = 7", flags(None, None), Ok((Mode::Limited, Some(7)))),
+        ("mode = \"limited\"\nlimit = 7", flags(None, Some(5)), Ok((Mode::Limited, Some(5)))),
+        ("limit = 7", flags(Some(Mode::Limited), None), Ok((Mode::Limited, Some(7)))),
+        // The limit of the next step may stand there already, and one word at the prompt goes past it.
+        ("mode = \"observe\"\nlimit = 7", flags(None, None), Ok((Mode::Observe, None))),
+        ("mode = \"limited\"\nlimit = 7", flags(Some(Mode::Full), None), Ok((Mode::Full, None))),
+        ("mode = \"limited\"", flags(None, None), Err(needs)),
+        ("", flags(Some(Mode::Limited), None), Err(needs)),
+        // Who names a limit does not expect everything to be done.
+        ("", flags(None, Some(5)), Err(full)),
+        ("", flags(Some(Mode::Full), Some(5)), Err(full)),
+        ("mode = \"full\"", flags(None, Some(5)), Err(full)),
+        ("limit = 5", flags(None, None), Err(full)),
+        ("mode = \"full\"\nlimit = 5", flags(None, None), Err(full)),
+    ] {
+        let found = load(&format!("[renew]\n{file}"), options.clone());
+        let found = found.map(|found| (found.mode(), found.limit())).map_err(|error| error.to_string());
+        match outcome {
+            Ok(expected) => assert_eq!(found, Ok(expected), "{file} {options:?}"),
+            Err(expected) => assert!(found.clone().unwrap_err().starts_with(expected), "{file}: {found:?}"),
+        }
+    }
+}
+
+#[test]
 fn what_is_in_force_is_shown_without_secrets() {
     let options =
         Options { ping_url: Some("https://hc.example/ping/hunter2".into()), workers: Some(2), ..Options::default() };
@@ -64,6 +98,8 @@ fn what_is_in_force_is_shown_without_secrets() {
             "workers|2|flag or environment",
             "max_seconds|240|default",
             "dry_run|false|default",
+            "mode|full|default",
+            "limit|none|default",
             "output|text|default",
             "log_format|text|default",
             "metrics_file|none|default",

@@ -6,7 +6,15 @@ use perennial_core::db::LedgerTotals;
 
 fn metrics<'a>(report: &'a Report, succeeded_at: Option<Timestamp>) -> Metrics<'a> {
     let exit = if succeeded_at.is_some() { Exit::Done } else { Exit::Unavailable };
-    Metrics { pass: "renew", exit, took: Duration::from_millis(1_034), report, books: Books::default(), succeeded_at }
+    Metrics {
+        pass: "renew",
+        mode: Mode::Full,
+        exit,
+        took: Duration::from_millis(1_034),
+        report,
+        books: Books::default(),
+        succeeded_at,
+    }
 }
 
 fn full() -> Report {

@@ -42,6 +42,8 @@ fn flags_are_read() {
         "--workers=2",
         "--max-seconds=9",
         "--dry-run",
+        "--mode=limited",
+        "--limit=7",
         "--output=json",
         "--log-format=json",
         "-vv",
@@ -52,6 +54,7 @@ fn flags_are_read() {
     .unwrap();
     assert_eq!((options.batch_size, options.workers, options.max_seconds), (Some(100), Some(2), Some(9)));
     assert_eq!((options.base.output, options.base.log_format), (Some(Output::Json), Some(LogFormat::Json)));
+    assert_eq!((options.mode, options.limit), (Some(crate::mode::Mode::Limited), Some(7)));
     assert!(options.dry_run && options.check_config && options.base.verbose == 2);
     assert_eq!(options.base.database_url.as_ref().map(|url| url.expose_secret()), Some("postgresql://h/d"));
 }
@@ -64,6 +67,8 @@ fn wrong_flags_are_usage_errors() {
         &["--workers=0"],
         &["--workers=65"],
         &["--max-seconds=0"],
+        &["--mode=careful"],
+        &["--limit=0"],
         &["--max-seconds=1m"],
         &["--output=xml"],
         &["-v", "-q"],

@@ -9,6 +9,8 @@ fn summary<'a>(exit: Exit, report: &'a Report, error: Option<&'a str>) -> Summar
         pass: "renew",
         run_id: RunId(uuid!("01940000-0000-7000-8000-000000000000")),
         dry_run: false,
+        mode: Mode::Full,
+        limit: None,
         started_at: datetime!(2026-11-24 12:00:00.500000789 UTC),
         took: Duration::from_micros(1_234_567),
         exit,
@@ -22,7 +24,7 @@ fn summary<'a>(exit: Exit, report: &'a Report, error: Option<&'a str>) -> Summar
 fn the_json_line_is_the_documented_object_also_after_a_failure() {
     let version = crate::VERSION;
     let expected = format!(
-        r#"{{"pass":"renew","run_id":"01940000-0000-7000-8000-000000000000","version":"{version}","dry_run":false,"started_at":"2026-11-24T12:00:00.5Z","seconds":1.234,"outcome":"failed","exit_code":69,"counts":{{"listed":0,"renewed":0,"short":0,"parked":0,"busy":0,"failed":0,"left":0}},"charged_kopecks":0,"oldest_due_seconds":0,"notices":{{"written":0,"sent":0,"dropped":0,"dead":0,"waiting":0}},"nodes":[],"warnings":[],"error":"begin: the database is not available"}}"#
+        r#"{{"pass":"renew","run_id":"01940000-0000-7000-8000-000000000000","version":"{version}","dry_run":false,"mode":"full","started_at":"2026-11-24T12:00:00.5Z","seconds":1.234,"outcome":"failed","exit_code":69,"counts":{{"listed":0,"renewed":0,"short":0,"parked":0,"busy":0,"failed":0,"left":0}},"charged_kopecks":0,"oldest_due_seconds":0,"notices":{{"written":0,"sent":0,"dropped":0,"dead":0,"waiting":0}},"nodes":[],"warnings":[],"error":"begin: the database is not available"}}"#
     );
     let report = Report::empty("renew");
     let line = summary(Exit::Unavailable, &report, Some("begin: the database is not available")).json_line();
@@ -59,6 +61,22 @@ fn a_dry_run_adds_its_plan_and_expire_fast_its_proofs() {
     assert_eq!(object["plan"], serde_json::json!(["renew 1"]));
     assert_eq!(object["plan_omitted"], 2);
     assert_eq!(object["end_to_proof_seconds"], serde_json::json!({"p50": 1, "p99": 2, "oldest": 3}));
+}
+
+#[test]
+fn what_is_no_ordinary_pass_says_so_first() {
+    let report = Report::empty("renew");
+    for (mode, limit, dry_run, said) in [
+        (Mode::Full, None, false, "renew: done"),
+        (Mode::Observe, None, false, "renew (observing, nothing was changed): done"),
+        (Mode::Limited, Some(5), false, "renew (limited to 5 effects): done"),
+        (Mode::Observe, None, true, "renew (dry run, nothing was changed): done"),
+    ] {
+        let summary = Summary { mode, limit, dry_run, ..summary(Exit::Done, &report, None) };
+        assert!(summary.text(false).starts_with(said), "{}", summary.text(false));
+        let object = summary.json();
+        assert_eq!((&object["mode"], &object["limit"]), (&mode.name().into(), &limit.into()), "{mode}");
+    }
 }
 
 fn full() -> Report {

@@ -4,6 +4,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::Summary;
 use crate::exit::Exit;
+use crate::mode::Mode;
 
 impl Summary<'_> {
     /// A headline, then a table on a terminal or aligned lines elsewhere, then warnings and error.
@@ -25,7 +26,12 @@ impl Summary<'_> {
     }
 
     fn headline(&self) -> String {
-        let dry = if self.dry_run { " (dry run, nothing was changed)" } else { "" };
+        let how = match (self.mode, self.limit) {
+            _ if self.dry_run => " (dry run, nothing was changed)".to_owned(),
+            (Mode::Observe, _) => " (observing, nothing was changed)".to_owned(),
+            (Mode::Limited, Some(limit)) => format!(" (limited to {limit} effects)"),
+            (Mode::Limited | Mode::Full, _) => String::new(),
+        };
         let seconds = format!("{}.{:03} s", self.took.as_secs(), self.took.subsec_millis());
         let said = match self.exit {
             Exit::Done => "done",
@@ -36,7 +42,7 @@ impl Summary<'_> {
             Exit::Configuration => "failed, the configuration is wrong",
             Exit::Unforeseen | Exit::Usage | Exit::Panicked => "failed",
         };
-        format!("{}{dry}: {said} after {seconds} (exit code {})", self.pass, self.exit)
+        format!("{}{how}: {said} after {seconds} (exit code {})", self.pass, self.exit)
     }
 
     fn rows(&self) -> Vec<(String, String)> {

@@ -55,16 +55,21 @@ ORDER BY s.expires_at, s.id
 LIMIT $4";
 
 const COUNT_ANNOUNCEMENTS_LEFT: &str = "-- count_announcements_left
-SELECT count(*) AS rows, min(s.expires_at) AS oldest
-FROM subscriptions s
-WHERE s.status = 'active' AND s.auto_renew AND s.source = 'payment'
-    AND s.charge_told_for IS DISTINCT FROM s.expires_at
-    AND (s.expires_at, s.id) > ($1, $2)
-    AND s.expires_at <= $3
-    AND (SELECT t.active FROM tariffs t WHERE t.code = s.tariff)
-    AND NOT EXISTS (
-        SELECT FROM parked p WHERE p.pass = 'renew' AND p.subscription = s.id AND p.next_try_at IS NULL
-    )";
+SELECT count(*) AS rows, min(d.expires_at) AS oldest
+FROM (
+    SELECT s.expires_at
+    FROM subscriptions s
+    WHERE s.status = 'active' AND s.auto_renew AND s.source = 'payment'
+        AND s.charge_told_for IS DISTINCT FROM s.expires_at
+        AND (s.expires_at, s.id) > ($1, $2)
+        AND s.expires_at <= $3
+        AND (SELECT t.active FROM tariffs t WHERE t.code = s.tariff)
+        AND NOT EXISTS (
+            SELECT FROM parked p WHERE p.pass = 'renew' AND p.subscription = s.id AND p.next_try_at IS NULL
+        )
+    ORDER BY s.expires_at, s.id
+    LIMIT $4
+) d";
 
 // A discount that is over when the charge comes is not promised.
 const CLAIM_ANNOUNCEMENTS_DUE: &str = "-- claim_announcements_due
@@ -124,6 +129,7 @@ impl Tx<'_> {
         &self,
         after: RenewalKey,
         bounds: AnnouncementBounds,
+        at_most: i64,
     ) -> Result<(i64, Option<Timestamp>), DbError> {
         let row = self
             .query_opt(
@@ -132,6 +138,7 @@ impl Tx<'_> {
                     (&after.expires_at, Type::TIMESTAMPTZ),
                     (&after.id, Type::INT8),
                     (/* latest end */ &(self.now() + bounds.ahead), Type::TIMESTAMPTZ),
+                    (&at_most, Type::INT8),
                 ],
             )
             .await?;

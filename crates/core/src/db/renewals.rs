@@ -12,6 +12,10 @@ use crate::money::Kopecks;
 use crate::page::{Listed, Page};
 use crate::time::Timestamp;
 
+/// So many rows that a pass did not get to are counted. A backlog may be millions of rows, and the time that is left when
+/// they are counted is that of one transaction.
+pub const MOST_LEFT: i64 = 100_000;
+
 /// Between which ends a subscription is due for renewal: `now − grace < expires_at <= now + window`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RenewalBounds {
@@ -128,16 +132,21 @@ WHERE s.status = 'active' AND s.auto_renew AND s.source = 'payment'
 FOR NO KEY UPDATE OF s, w SKIP LOCKED";
 
 const COUNT_LEFT: &str = "-- count_renewal_left
-SELECT count(*) AS rows, min(s.expires_at) AS oldest
-FROM subscriptions s
-WHERE s.status = 'active' AND s.auto_renew AND s.source = 'payment'
-    AND (s.expires_at, s.id) > ($1, $2)
-    AND s.expires_at <= $3
-    AND (s.last_auto_renewal_at IS NULL OR s.last_auto_renewal_at < $5)
-    AND NOT EXISTS (
-        SELECT FROM parked p
-        WHERE p.pass = 'renew' AND p.subscription = s.id AND (p.next_try_at IS NULL OR p.next_try_at > $4)
-    )";
+SELECT count(*) AS rows, min(d.expires_at) AS oldest
+FROM (
+    SELECT s.expires_at
+    FROM subscriptions s
+    WHERE s.status = 'active' AND s.auto_renew AND s.source = 'payment'
+        AND (s.expires_at, s.id) > ($1, $2)
+        AND s.expires_at <= $3
+        AND (s.last_auto_renewal_at IS NULL OR s.last_auto_renewal_at < $5)
+        AND NOT EXISTS (
+            SELECT FROM parked p
+            WHERE p.pass = 'renew' AND p.subscription = s.id AND (p.next_try_at IS NULL OR p.next_try_at > $4)
+        )
+    ORDER BY s.expires_at, s.id
+    LIMIT $6
+) d";
 
 const STILL_DUE: &str = "-- still_due_for_renewal
 SELECT s.expires_at, s.id
@@ -199,7 +208,7 @@ impl Tx<'_> {
         rows.iter().map(due_for_renewal).collect()
     }
 
-    /// How many rows are due beyond the cursor, and the earliest end among them.
+    /// How many rows are due beyond the cursor, so many at most, and the earliest end among them.
     ///
     /// # Errors
     /// The database's.
@@ -207,6 +216,7 @@ impl Tx<'_> {
         &self,
         after: RenewalKey,
         due: RenewalDue,
+        at_most: i64,
     ) -> Result<(i64, Option<Timestamp>), DbError> {
         let row = self
             .query_opt(
@@ -217,6 +227,7 @@ impl Tx<'_> {
                     (/* latest end */ &(self.now() + due.bounds.window), Type::TIMESTAMPTZ),
                     (/* now */ &self.now(), Type::TIMESTAMPTZ),
                     (&due.pass_began, Type::TIMESTAMPTZ),
+                    (&at_most, Type::INT8),
                 ],
             )
             .await?;

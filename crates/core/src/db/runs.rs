@@ -12,10 +12,18 @@ pub struct RunStart<'a> {
     pub version: &'a str,
     /// Host it runs on, empty when unknown.
     pub host: &'a str,
+    /// How far it may go: `observe`, `limited` or `full`.
+    pub mode: &'a str,
 }
 
 const INSERT_RUN: &str = "-- insert_run
-INSERT INTO runs (run_id, pass, version, host, started_at) VALUES ($1, $2, $3, $4, $5)";
+INSERT INTO runs (run_id, pass, version, host, mode, started_at) VALUES ($1, $2, $3, $4, $5, $6)";
+
+/// Name of the transaction that keeps a run's row true while it is under way.
+pub const RECORD_RUN: &str = "record_run";
+
+const RECORD: &str = "-- record_run
+UPDATE runs SET summary = $2 WHERE run_id = $1 AND finished_at IS NULL";
 
 const FINISH_RUN: &str = "-- finish_run
 UPDATE runs SET finished_at = $2, outcome = $3, exit_code = $4, summary = $5 WHERE run_id = $1";
@@ -33,10 +41,20 @@ impl Tx<'_> {
                 (&self.actor().name, Type::TEXT),
                 (&start.version, Type::TEXT),
                 (&start.host, Type::TEXT),
+                (&start.mode, Type::TEXT),
                 (/* started_at */ &self.now(), Type::TIMESTAMPTZ),
             ],
         )
         .await?;
+        Ok(())
+    }
+
+    /// Writes what this run has done so far, unless it has ended.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn record_run(&self, summary: &Value) -> Result<(), DbError> {
+        self.execute(RECORD, &[(&self.actor().run_id, Type::UUID), (&summary, Type::JSONB)]).await?;
         Ok(())
     }
 

@@ -32,6 +32,8 @@ pub struct PassRun {
     pub version: String,
     /// Host it ran on, empty when unknown.
     pub host: String,
+    /// How far it might go: observe, limited, full.
+    pub mode: String,
     /// When it began.
     pub started_at: Timestamp,
     /// When it ended; none: under way, or killed.

@@ -24,6 +24,7 @@ pub(super) fn run(row: &Row) -> Result<PassRun, DbError> {
         pass: column(row, "pass")?,
         version: column(row, "version")?,
         host: column(row, "host")?,
+        mode: column(row, "mode")?,
         started_at: column(row, "started_at")?,
         finished_at: column(row, "finished_at")?,
         outcome: column(row, "outcome")?,

@@ -12,7 +12,7 @@ FROM generate_series(
 ORDER BY d.day";
 
 pub(super) const RUNS: &str = "-- status_runs
-SELECT p.pass, r.version, r.host, r.started_at, r.finished_at, r.outcome, r.exit_code, r.summary
+SELECT p.pass, r.version, r.host, r.mode, r.started_at, r.finished_at, r.outcome, r.exit_code, r.summary
 FROM unnest($1) AS p (pass)
 CROSS JOIN LATERAL (
     SELECT * FROM runs r WHERE r.pass = p.pass AND NOT r.dry_run ORDER BY r.started_at DESC LIMIT $2
@@ -138,7 +138,8 @@ GROUP BY p.pass, p.reason
 ORDER BY count(*) DESC, p.pass COLLATE \"C\", p.reason
 LIMIT $1";
 
-// A run that was killed has no summary; what it did is in the ledger and in the audit log all the same.
+// A run that was killed has the summary of a few seconds before; what it did is in the ledger and in the audit log all the
+// same. What a run that observes counts was not done.
 pub(super) const RUN_DAYS: &str = "-- status_run_days
 SELECT p.pass, d.day, c.*
 FROM unnest($1, $2) WITH ORDINALITY AS d (begins, ends, day)
@@ -160,6 +161,7 @@ CROSS JOIN LATERAL (
             FILTER (WHERE (r.summary #>> '{counts,proven}')::bigint > 0) AS proof_p99
     FROM runs r
     WHERE r.pass = p.pass AND r.started_at >= d.begins AND r.started_at < d.ends AND NOT r.dry_run
+        AND r.mode <> 'observe'
 ) c
 WHERE c.runs > 0
 ORDER BY d.day, p.pass COLLATE \"C\"";
