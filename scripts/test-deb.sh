@@ -110,7 +110,7 @@ run_passes() {
     step "the passes, as cron starts them"
     local line
     sed -n 's/^[0-9*].* perennial  *\(\/usr.*\)$/\1/p' /usr/share/doc/perennial/examples/crontab >/tmp/lines
-    [ "$(wc -l </tmp/lines)" -eq 4 ] || fail "no four lines for cron"
+    [ "$(wc -l </tmp/lines)" -eq 5 ] || fail "no five lines for cron"
     while read -r line; do
         expect 0 as_perennial sh -c "$line" </dev/null
     done </tmp/lines

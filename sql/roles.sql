@@ -10,6 +10,7 @@
 --     perennial_bot                            the functions of INTERFACE, its own views, and nothing else
 --     perennial_renew, perennial_notify_trials, perennial_expire_fast, perennial_reconcile_xray
 --                                              what that pass reads and writes, column by column
+--     perennial_prune                          trims runs, sent notices and audit rows that no check needs: admin prune
 --     perennial_admin_read                     reads everything: admin status, verify, explain; dashboards
 DO $roles$
 DECLARE
@@ -33,7 +34,7 @@ DECLARE
     passes CONSTANT text[] := ARRAY[
         'perennial_renew', 'perennial_notify_trials', 'perennial_expire_fast', 'perennial_reconcile_xray'
     ];
-    roles CONSTANT text[] := passes || ARRAY['perennial_bot', 'perennial_admin_read'];
+    roles CONSTANT text[] := passes || ARRAY['perennial_bot', 'perennial_prune', 'perennial_admin_read'];
     -- Who, what, on what. "pass": all four; "ends": both that end subscriptions.
     grants CONSTANT text[] := ARRAY[
         -- Checking in, the row of the run, the audit log.
@@ -73,7 +74,14 @@ DECLARE
         -- reconcile-xray.
         'reconcile_xray', 'SELECT, UPDATE (closed_at, retired_at)', 'credentials',
         'reconcile_xray', 'SELECT, INSERT, UPDATE (adopted_at, known_inbounds, last_list_size)', 'nodes',
-        'reconcile_xray', 'SELECT, INSERT, UPDATE, DELETE', 'orphans'
+        'reconcile_xray', 'SELECT, INSERT, UPDATE, DELETE', 'orphans',
+        -- Trimming. Of the audit log it deletes nothing itself: audit_log_prune does.
+        'prune', 'SELECT', 'refinery_schema_history',
+        'prune', 'SELECT', 'installation',
+        'prune', 'SELECT, DELETE', 'runs',
+        'prune', 'SELECT, DELETE', 'notices',
+        'prune', 'SELECT (id, source, status, expires_at)', 'subscriptions',
+        'prune', 'INSERT', 'audit_log'
     ];
     pricing CONSTANT regprocedure[] := ARRAY[
         'public.price_kopecks(bigint, bigint, boolean, integer)',
@@ -132,9 +140,9 @@ BEGIN
         EXECUTE format('GRANT SELECT ON %s TO perennial_bot', viewed);
     END LOOP;
 
-    FOREACH receiver IN ARRAY passes LOOP
+    FOREACH receiver IN ARRAY passes || 'perennial_prune'::text LOOP
         FOR nth IN 1 .. cardinality(grants) BY 3 LOOP
-            CONTINUE WHEN grants[nth] <> 'pass'
+            CONTINUE WHEN NOT (grants[nth] = 'pass' AND receiver = ANY (passes))
                 AND receiver <> 'perennial_' || grants[nth]
                 AND NOT (grants[nth] = 'ends' AND receiver IN ('perennial_notify_trials', 'perennial_expire_fast'));
             EXECUTE format('GRANT %s ON public.%I TO %I', grants[nth + 1], grants[nth + 2], receiver);
@@ -146,6 +154,8 @@ BEGIN
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s, public.turnovers_fold(timestamptz) TO perennial_renew', posting);
     -- What `admin verify` compares with.
     GRANT EXECUTE ON FUNCTION public.turnover_kind(bigint, bigint, text) TO perennial_admin_read;
+
+    GRANT EXECUTE ON FUNCTION public.audit_log_prune(timestamptz, timestamptz, bigint, integer) TO perennial_prune;
 
     GRANT SELECT ON ALL TABLES IN SCHEMA public TO perennial_admin_read;
 END

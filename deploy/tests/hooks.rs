@@ -168,5 +168,7 @@ fn cron_starts_every_pass_in_the_documented_rhythm() {
         let run_pass = format!("{PRIVATE_FOLDER}/run-pass");
         assert!(lines.contains(&vec![minutes, "*", "*", "*", "*", "perennial", run_pass.as_str(), pass]), "{pass}");
     }
-    assert_eq!(lines.len(), programs().iter().filter(|program| program.is_pass).count());
+    let prune: Vec<&str> = "23 3 * * * perennial /usr/bin/perennial prune >/dev/null".split(' ').collect();
+    assert!(lines.contains(&prune));
+    assert_eq!(lines.len(), programs().iter().filter(|program| program.is_pass).count() + 1);
 }

@@ -30,7 +30,7 @@ fn host() -> (tempfile::TempDir, PathBuf) {
     }
     let passes = programs().into_iter().filter(|program| program.is_pass);
     let mut commands: Vec<String> = passes.map(|pass| format!("{PRIVATE_FOLDER}/{}", pass.called)).collect();
-    commands.push("/etc/perennial/hooks/alert".to_owned());
+    commands.extend(["/usr/bin/perennial", "/etc/perennial/hooks/alert"].map(str::to_owned));
     for command in commands {
         let file = root.path().join(command.trim_start_matches('/'));
         fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -98,6 +98,19 @@ fn every_pass_has_a_service_and_a_timer_that_fit_it() {
         assert!(!value(&timer, "RandomizedDelaySec").is_empty());
         assert_eq!(value(&timer, "WantedBy"), "timers.target");
     }
+}
+
+#[test]
+fn old_rows_are_trimmed_every_night_by_what_a_person_would_type() {
+    let service = read(&format!("{UNITS}/perennial-prune.service"));
+    assert_eq!(value(&service, "ExecStart"), "/usr/bin/perennial prune");
+    assert_eq!((value(&service, "Type"), value(&service, "SuccessExitStatus")), ("oneshot", "75"));
+    assert_eq!(value(&service, "OnFailure"), "perennial-alert@%n.service");
+    // Its default of 240 s, and the longest transaction it may have begun then.
+    let limit: u32 = value(&service, "TimeoutStartSec").parse().unwrap();
+    assert!(limit >= 240 + 60, "{limit} s");
+    let timer = read(&format!("{UNITS}/perennial-prune.timer"));
+    assert_eq!((value(&timer, "Persistent"), value(&timer, "WantedBy")), ("true", "timers.target"));
 }
 
 /// Starts within an hour, in seconds, as `systemd-analyze calendar` counts them.

@@ -73,7 +73,7 @@ fn the_reader_of_settings_finds_those_that_a_person_would_name() {
     assert!(every.contains(&"batch_size") && every.contains(&"ping_url"), "{every:?}");
     let nodes: Vec<&str> = keys("[[node]]");
     assert!(nodes.contains(&"api"), "{nodes:?}");
-    assert_eq!(sections.len(), 12);
+    assert_eq!(sections.len(), 13);
 }
 
 fn page() -> String {
@@ -134,7 +134,7 @@ struct Setting {
 fn sections() -> Vec<Section> {
     let read = |name: &str| fs::read_to_string(root().join("crates/boot/src").join(name)).unwrap();
     let (config, passes, nodes) = (read("config.rs"), read("config/section.rs"), read("config/nodes.rs"));
-    let stages = read("config/stages.rs");
+    let (stages, retention) = (read("config/stages.rs"), read("config/retention.rs"));
     let mut found = Vec::new();
     // Sections are told below by themselves.
     let mut top = settings(between(&config, "pub struct Config {", "\n}\n"));
@@ -157,9 +157,11 @@ fn sections() -> Vec<Section> {
     }
     let every = settings(between(&passes, "pub struct $section {", "\n        }\n"));
     found.push(Section { name: "[renew] [trials] [expire] [reconcile]".to_owned(), settings: every });
-    for (name, source, start) in
-        [("trials.stages = [{…}]", &stages, "pub struct TrialStage {"), ("[[node]]", &nodes, "pub struct Node {")]
-    {
+    for (name, source, start) in [
+        ("[retention]", &retention, "pub struct RetentionSection {"),
+        ("trials.stages = [{…}]", &stages, "pub struct TrialStage {"),
+        ("[[node]]", &nodes, "pub struct Node {"),
+    ] {
         found.push(Section { name: name.to_owned(), settings: settings(between(source, start, "\n}\n")) });
     }
     found.push(Section {

@@ -8,7 +8,7 @@ mod values;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use perennial_boot::{BaseOptions, XrayOptions};
+use perennial_boot::{BaseOptions, Span, XrayOptions};
 use perennial_core::operator;
 use perennial_core::time::Timestamp;
 
@@ -126,6 +126,8 @@ pub enum Command {
     Status(Status),
     /// Check the books
     Verify(Verify),
+    /// Delete old runs, sent messages and, if told to, old audit rows
+    Prune(Prune),
     /// Tell all that happened to a user
     Explain(Explain),
     /// The cluster this database belongs to
@@ -170,6 +172,7 @@ impl Command {
             Self::Texts(TextsCommand::Check(_)) => "texts check",
             Self::Status(_) => "status",
             Self::Verify(_) => "verify",
+            Self::Prune(_) => "prune",
             Self::Explain(_) => "explain",
             Self::Installation(InstallationCommand::Show) => "installation show",
             Self::Installation(InstallationCommand::Accept) => "installation accept",
@@ -331,6 +334,29 @@ pub struct Verify {
     /// Memory for each sort and hash table, in megabytes; more of it makes large databases faster to check
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub work_mem: u32,
+}
+
+/// `prune`
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Prune {
+    /// Delete runs older than this, at least 1d [default: 90d]
+    #[arg(long, value_name = "AGE")]
+    pub runs: Option<Span>,
+    /// Delete notices sent or dropped that are older than this, at least 30d [default: 400d]
+    #[arg(long, value_name = "AGE")]
+    pub notices: Option<Span>,
+    /// Delete audit rows that are not about money and older than this, at least 180d [default: kept]
+    #[arg(long, value_name = "AGE")]
+    pub audit: Option<Span>,
+    /// Show what would go and delete nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Rows a transaction
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub batch_size: u32,
+    /// Begin nothing new after this many seconds; the next call goes on
+    #[arg(long, value_name = "S", default_value_t = 240, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub max_seconds: u32,
 }
 
 /// `explain`

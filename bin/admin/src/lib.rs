@@ -21,6 +21,7 @@ pub mod notices;
 pub mod output;
 pub mod parking;
 pub mod price_list;
+pub mod prune;
 pub mod session;
 pub mod status;
 pub mod terms;
@@ -109,6 +110,7 @@ async fn obey(session: &Session, command: Command) -> Result<Answer, Failure> {
             texts::run(&session.options, check, Some(sold))
         }
         Command::Status(status) => status::run(session, status).await,
+        Command::Prune(call) => prune::run(session, call).await,
         Command::Verify(verify) => verify::run(session, verify).await,
         Command::Explain(explain) => explain::run(session, explain).await,
         Command::Installation(InstallationCommand::Show) => installation::show(session).await,

@@ -7,6 +7,7 @@
 pub(crate) mod check;
 mod nodes;
 mod quiet_hours;
+mod retention;
 pub(crate) mod section;
 mod source;
 mod stages;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 pub(crate) use nodes::check as check_nodes;
 pub use nodes::{Inbound, Node};
 pub use quiet_hours::QuietHours;
+pub use retention::RetentionSection;
 pub use section::{ExpireSection, Missing, ReconcileSection, RenewSection, TrialsSection};
 pub use stages::{StageMoment, TrialStage};
 
@@ -52,6 +54,8 @@ pub struct Config {
     pub expire: ExpireSection,
     /// `[reconcile]`
     pub reconcile: ReconcileSection,
+    /// `[retention]`
+    pub retention: RetentionSection,
     /// `[[node]]`
     #[serde(rename = "node")]
     pub nodes: Vec<Node>,
@@ -114,6 +118,7 @@ impl Default for Config {
             trials: TrialsSection::default(),
             expire: ExpireSection::default(),
             reconcile: ReconcileSection::default(),
+            retention: RetentionSection::default(),
             nodes: Vec::new(),
             folder: None,
         }

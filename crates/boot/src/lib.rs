@@ -63,7 +63,7 @@ mod xray_options;
 
 pub use config::{
     Config, DEFAULT_FILE, DatabaseSection, ExpireSection, Inbound, Missing, Node, QuietHours, ReconcileSection,
-    RenewSection, StageMoment, TelegramSection, TextsSection, TrialStage, TrialsSection,
+    RenewSection, RetentionSection, StageMoment, TelegramSection, TextsSection, TrialStage, TrialsSection,
 };
 pub use context::{Context, Interim};
 pub use database::{Connection, public_tls};

@@ -32,6 +32,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     7 "0007" "notices",
     8 "0008" "turnovers",
     9 "0009" "modes",
+    10 "0010" "pruning",
 ];
 
 /// The schema this program was built for.

@@ -16,6 +16,7 @@ pub(super) fn config(config: &Config) -> Result<(), SettingError> {
     in_range("telegram.rate_per_second", config.telegram.rate_per_second, limits::RATE_PER_SECOND)?;
     texts(config)?;
     config.renew.check()?;
+    config.retention.check()?;
     graces(config)?;
     if let Some(stages) = &config.trials.stages {
         super::stages::check(stages)?;

@@ -12,7 +12,7 @@ const SAMPLE: &str = include_str!("../../../../deploy/perennial.toml");
 const PASSES: [&str; 4] = ["renew", "notify-trials", "expire-fast", "reconcile-xray"];
 
 /// Sections by name, with what opens them in a file.
-const SECTIONS: [(&str, &str); 11] = [
+const SECTIONS: [(&str, &str); 12] = [
     ("", ""),
     ("database", "[database]\n"),
     ("telegram", "[telegram]\n"),
@@ -21,6 +21,7 @@ const SECTIONS: [(&str, &str); 11] = [
     ("trials", "[trials]\n"),
     ("expire", "[expire]\n"),
     ("reconcile", "[reconcile]\n"),
+    ("retention", "[retention]\n"),
     ("node", "[[node]]\n"),
     ("node.inbound", "[[node]]\nname = \"a\"\napi = \"http://h\"\n[[node.inbound]]\n"),
     ("trials.stages", "[trials]\nstages = [{ nobody_knows_this = 1 }]\n"),
@@ -118,7 +119,7 @@ fn shown(value: &impl Debug) -> String {
 
 /// What the programs do by what only some of them read: path in the file, value in force under `config`.
 fn special(config: &Config) -> Vec<(&'static str, String)> {
-    let Config { telegram, texts, renew, trials, expire, reconcile, .. } = config;
+    let Config { telegram, texts, renew, trials, expire, reconcile, retention, .. } = config;
     vec![
         ("owner_prefix", shown(&config.owner_prefix)),
         ("protected_prefixes", shown(&config.protected_prefixes)),
@@ -134,6 +135,8 @@ fn special(config: &Config) -> Vec<(&'static str, String)> {
         ("expire.max_ends_share", shown(&expire.max_ends_share())),
         ("reconcile.missing", shown(&reconcile.missing())),
         ("reconcile.orphan_grace", shown(&reconcile.orphan_grace())),
+        ("retention.runs", shown(&retention.runs())),
+        ("retention.notices", shown(&retention.notices())),
         ("reconcile.max_removal_share", shown(&reconcile.max_removal_share())),
     ]
 }

@@ -142,6 +142,20 @@ fn what_cannot_be_used_is_refused_with_line_key_value_and_remedy() {
             "[expire]\ngrace = \"1h\"",
             "p.toml, line 2: expire.grace = 1h: must not be longer than renew.grace (15m), after which renew charges",
         ),
+        (
+            "[renew]\nmode = \"careful\"",
+            "p.toml, line 2: renew.mode: unknown variant `careful`, expected one of `observe`",
+        ),
+        ("[renew]\nlimit = 0", "p.toml, line 2: renew.limit = 0: out of range: write a number from 1 to 1000000000"),
+        (
+            "[renew]\ndry_run = true\nmode = \"observe\"",
+            "p.toml, line 3: renew.mode = observe: contradicts dry_run = true, which keeps no record of what it sees",
+        ),
+        (
+            "[retention]\nnotices = \"29d\"",
+            "p.toml, line 2: retention.notices = 29d: too short: it is still asked about: write 30d or more",
+        ),
+        ("[retention]\naudit = \"179d\"", "p.toml, line 2: retention.audit = 179d: too short"),
         ("[expire]\nmax_ends_share = 1.5", "p.toml, line 2: expire.max_ends_share: 1.5: not a share: write a number"),
         ("[reconcile]\nmax_removal_share = -0.1", "p.toml, line 2: reconcile.max_removal_share: -0.1: not a share"),
         ("[reconcile]\nmissing = \"add\"", "p.toml, line 2: reconcile.missing: unknown variant `add`, expected"),

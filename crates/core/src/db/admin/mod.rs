@@ -6,6 +6,7 @@ mod nodes;
 mod notices;
 mod parking;
 mod price_list;
+mod pruning;
 mod status;
 mod terms;
 
@@ -18,6 +19,7 @@ pub use nodes::{KnownNode, OrphanEntry};
 pub use notices::NoticeEntry;
 pub use parking::{ParkedEntry, SubscriptionOwner};
 pub use price_list::{PeriodUnit, Tariff};
+pub use pruning::PrunedBatch;
 pub use status::{
     CalendarDay, DueLines, DueWork, EndsOfDay, MoneyOfDay, Moved, NodeState, Outbox, ParkedFor, PassRun, RunsOfDay,
     Wallets,
