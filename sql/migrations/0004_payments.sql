@@ -11,7 +11,6 @@ CREATE TABLE payments (
     created_at timestamptz NOT NULL DEFAULT now(),
     voided_at timestamptz,
     CONSTRAINT payments_pkey PRIMARY KEY (id),
-    CONSTRAINT payments_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES subscriptions (id),
     CONSTRAINT payments_transfer_id_key UNIQUE (transfer_id),
     CONSTRAINT payments_period_not_empty CHECK (period_start < period_end),
     CONSTRAINT payments_amount_not_negative CHECK (amount_kopecks >= 0),
@@ -52,7 +51,18 @@ BEGIN
             USING ERRCODE = 'exclusion_violation', TABLE = 'payments', CONSTRAINT = 'payments_no_day_twice';
     END IF;
 
-    -- This is the foreign key, too: transfers are never deleted.
+    -- In place of foreign keys, which would look up and lock once more, a row at a time. Transfers are never deleted; the
+    -- other half for subscriptions is subscriptions_paid_for_stay.
+    SELECT c.subscription_id INTO wrong
+    FROM charged c
+    LEFT JOIN subscriptions s ON s.id = c.subscription_id
+    WHERE s.id IS NULL
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'a payment is for subscription %, which is not there', wrong
+            USING ERRCODE = 'foreign_key_violation', TABLE = 'payments', CONSTRAINT = 'payments_subscription_exists';
+    END IF;
+
     SELECT c.subscription_id INTO wrong
     FROM charged c
     JOIN subscriptions s ON s.id = c.subscription_id
@@ -81,3 +91,27 @@ CREATE TRIGGER payments_only_voided BEFORE UPDATE ON payments
     ) EXECUTE FUNCTION refuse_change('payments_only_voided', 'Refund it: the payment is voided and its transfer reversed.');
 CREATE TRIGGER payments_never_deleted BEFORE DELETE OR TRUNCATE ON payments
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('payments_never_deleted', 'Refund it: the payment is voided.');
+
+-- Whoever deletes waits for those who pay meanwhile, and looks with a younger snapshot than theirs.
+CREATE FUNCTION subscriptions_paid_for_stay() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    paid bigint;
+BEGIN
+    PERFORM need_read_committed();
+    SELECT p.subscription_id INTO paid FROM gone g JOIN payments p ON p.subscription_id = g.id LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'subscription % has payments', paid
+            USING ERRCODE = 'foreign_key_violation', TABLE = 'subscriptions', CONSTRAINT = 'subscriptions_paid_for_stay',
+                HINT = 'It stands as long as its payments do.';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER subscriptions_paid_for_stay AFTER DELETE ON subscriptions
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION subscriptions_paid_for_stay();
+CREATE TRIGGER subscriptions_not_truncated BEFORE TRUNCATE ON subscriptions
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('subscriptions_not_truncated', 'A subscription stands as long as its payments.');
+CREATE TRIGGER subscriptions_id_is_fixed BEFORE UPDATE ON subscriptions
+    FOR EACH ROW WHEN (NEW.id <> OLD.id)
+    EXECUTE FUNCTION refuse_change('subscriptions_id_is_fixed', 'Payments, notices and the audit log name it.');

@@ -163,9 +163,49 @@ fn a_payment_of_no_time_or_of_no_subscription_is_refused() {
             assert_refused(&client, &sql, CHECK, "payments_period_not_empty").await;
         }
         let sql = payment(99, "2026-03-01", "2026-04-01", 0, "NULL");
-        assert_refused(&client, &sql, FOREIGN_KEY, "payments_subscription_id_fkey").await;
-        let sql = "DELETE FROM subscriptions WHERE id = 1";
-        assert_refused(&client, sql, FOREIGN_KEY, "payments_subscription_id_fkey").await;
+        assert_refused(&client, &sql, FOREIGN_KEY, "payments_subscription_exists").await;
+    });
+}
+
+#[test]
+fn a_subscription_that_was_paid_for_stays_and_keeps_its_id() {
+    db_test(async |db| {
+        let client = book(&db).await;
+        for sql in ["DELETE FROM subscriptions WHERE id = 1", "DELETE FROM subscriptions"] {
+            assert_refused(&client, sql, FOREIGN_KEY, "subscriptions_paid_for_stay").await;
+        }
+        let sql = "UPDATE subscriptions SET id = 77 WHERE id = 1";
+        assert_refused(&client, sql, CHECK, "subscriptions_id_is_fixed").await;
+        for sql in ["TRUNCATE subscriptions", "TRUNCATE subscriptions CASCADE"] {
+            assert_refused(&client, sql, CHECK, "subscriptions_not_truncated").await;
+        }
+        let sql = "BEGIN ISOLATION LEVEL REPEATABLE READ; DELETE FROM subscriptions WHERE id = 1";
+        assert_refused_by_state(&client, sql, "25000").await;
+    });
+}
+
+/// In place of a foreign key: whoever comes second waits and is refused.
+#[test]
+fn paying_for_a_subscription_and_deleting_it_at_once_do_not_both_succeed() {
+    // What is paid here leaves no trace of a purchase, which the checks would complain about.
+    db_test_unchecked(async |db| {
+        let client = book(&db).await;
+        let (first, second) = (Session::open(&db).await, Session::open(&db).await);
+        let (pay, delete) =
+            (payment(2, "2026-03-01", "2026-04-01", 0, "NULL"), "DELETE FROM subscriptions WHERE id = 2");
+        first.run(&format!("BEGIN; {delete}")).await;
+        let second = second.run_until_it_waits(&client, &pay).await;
+        first.run("COMMIT").await;
+        assert_eq!(second.must_be_refused().await.constraint.as_deref(), Some("payments_subscription_exists"));
+
+        let anew = "INSERT INTO subscriptions (id, telegram_id, source, tariff, credential_id, starts_at, expires_at)
+            VALUES (2, 2, 'payment', 'basic_1m', 2, '2026-02-01 00:00+00', '2026-03-01 00:00+00')";
+        run(&client, anew).await;
+        let second = Session::open(&db).await;
+        first.run(&format!("BEGIN; {pay}")).await;
+        let second = second.run_until_it_waits(&client, delete).await;
+        first.run("COMMIT").await;
+        assert_eq!(second.must_be_refused().await.constraint.as_deref(), Some("subscriptions_paid_for_stay"));
     });
 }
 
@@ -202,7 +242,6 @@ fn a_payment_is_never_deleted() {
         for sql in [
             "DELETE FROM payments",
             "TRUNCATE payments",
-            "TRUNCATE subscriptions CASCADE",
             "WITH gone AS (DELETE FROM payments RETURNING 1) SELECT count(*) FROM gone",
         ] {
             assert_refused(&client, sql, CHECK, "payments_never_deleted").await;

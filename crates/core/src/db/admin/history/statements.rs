@@ -40,11 +40,11 @@ SELECT m.id, m.idempotency_key, m.kind, m.kopecks, (sum(m.kopecks) OVER (ORDER B
 FROM (
     SELECT t.id, t.idempotency_key, t.kind, t.amount_kopecks AS kopecks, t.reverses, t.created_at
     FROM transfers t
-    WHERE t.credit_account = $1
+    WHERE t.credit_account = $1 AND t.credit_account > 3 -- wallets, which alone are indexed
     UNION ALL
     SELECT t.id, t.idempotency_key, t.kind, -t.amount_kopecks, t.reverses, t.created_at
     FROM transfers t
-    WHERE t.debit_account = $1
+    WHERE t.debit_account = $1 AND t.debit_account > 3
 ) m
 ORDER BY m.id DESC
 LIMIT $2";
