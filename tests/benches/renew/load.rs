@@ -144,7 +144,7 @@ pub(crate) async fn fill(db: &Db, admin: &Client, book: &Book) -> anyhow::Result
     let begun = Instant::now();
     let client = db.client().await?;
     eprintln!("loading {} …", book.name());
-    for setting in ["max_wal_size = '16GB'", "checkpoint_timeout = '30min'"] {
+    for setting in ["max_wal_size = '4GB'", "checkpoint_timeout = '30min'"] {
         admin.batch_execute(&format!("ALTER SYSTEM SET {setting}")).await?;
     }
     admin.batch_execute("SELECT pg_reload_conf()").await?;

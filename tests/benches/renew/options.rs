@@ -9,7 +9,7 @@ Usage: cargo bench -p perennial-tests --bench renew -- [OPTIONS]
 
 Options:
   --quick         Small and once only, to see that it works; its figures mean nothing
-  --full          Also with 10 million subscriptions: 35 GB on disk, minutes to load
+  --full          Also with 10 million subscriptions: 25 GB on disk, minutes to load
   --only PARTS    Some of ways,batches,scale,idle,memory; default all
   --match TEXT    Only ways whose name has this text in it, for profiling
   --ground DB     Compare ways on copies of this database instead, to try a change of the schema on a loaded one
