@@ -36,7 +36,7 @@ fn play(pass: &'static str, configuration: [&'static str; 2], at: Option<String>
     let mut played = None;
     let place = &mut played;
     db_test(async move |db| {
-        let service = Service::at(db.url()).await;
+        let service = Service::of(&db).await;
         service.populate().await;
         let trace = tempfile::NamedTempFile::new().unwrap();
         let run = |variable: &str, value: &std::ffi::OsStr| -> Ended {

@@ -170,7 +170,7 @@ fn a_server_without_a_free_connection_ends_every_pass_with_69() {
 #[test]
 fn a_read_only_server_a_stuck_session_and_a_copied_database_end_every_pass_with_its_code() {
     db_test(async |db| {
-        let service = Service::at(db.url()).await;
+        let service = Service::of(&db).await;
         service.populate().await;
         service.execute(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", db.name())).await;
         for pass in PASSES {
@@ -202,7 +202,7 @@ fn a_read_only_server_a_stuck_session_and_a_copied_database_end_every_pass_with_
 #[test]
 fn servers_and_a_messenger_that_never_answer_end_every_pass_in_time() {
     db_test(async |db| {
-        let service = Service::at(db.url()).await;
+        let service = Service::of(&db).await;
         service.populate().await;
         service.nodes[0].inject(When::any(), Fault::RequestLost);
         service.telegram.fail_all(Silence::HangBeforeAnswer { taken: false });
@@ -230,7 +230,7 @@ fn servers_and_a_messenger_that_never_answer_end_every_pass_in_time() {
 fn ways_that_drip_break_or_swallow_end_every_pass_in_time() {
     for way in [Way::Drips, Way::Breaks(400), Way::Swallows] {
         db_test(async |db| {
-            let mut service = Service::at(db.url()).await;
+            let mut service = Service::of(&db).await;
             service.populate().await;
             let good = (service.addresses.clone(), service.telegram_api.clone());
             service.addresses[0] = detour(&good.0[0], way);
@@ -258,7 +258,7 @@ fn a_pass_that_was_frozen_and_wakes_up_after_others_did_its_work_does_no_harm() 
         ("reconcile-xray", "reconcile.stripped"),
     ] {
         db_test(async |db| {
-            let service = Service::at(db.url()).await;
+            let service = Service::of(&db).await;
             service.populate().await;
             let sleeper = suspended(&service, pass, point, "long");
             service.leases_end().await;
@@ -306,7 +306,7 @@ fn a_host_whose_clock_is_a_day_off_decides_the_same_and_warns() {
         let place = &mut outcome;
         let library = &library;
         db_test(async move |db| {
-            let service = Service::at(db.url()).await;
+            let service = Service::of(&db).await;
             service.populate().await;
             for pass in PASSES.into_iter().chain(["reconcile-xray"]) {
                 let mut command = service.command(pass);

@@ -129,7 +129,7 @@ fn passes_killed_at_random_leave_a_service_that_the_next_ones_set_right() {
     let seconds = std::env::var("PERENNIAL_SOAK_SECONDS").map_or(20, |text| text.parse().unwrap());
     println!("PERENNIAL_SEED={seed} for {seconds} s");
     db_test(async |db| {
-        let service = Service::at(db.url()).await;
+        let service = Service::of(&db).await;
         TARIFF.put(&service.client).await;
         service.execute(&format!("INSERT INTO users (telegram_id) SELECT generate_series(1, {USERS})")).await;
         // Between two quiet points; the quiet itself takes as long.

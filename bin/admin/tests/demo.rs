@@ -74,7 +74,8 @@ fn with_servers_all_four_passes_are_shown_and_a_drift_is_healed() {
         let addresses = servers.each_ref().map(|server| format!("{}#b:basic,p:plus", server.address()));
         let nodes = format!("de1={} de2={}", addresses[0], addresses[1]);
         let mut command = admin(&["demo", "--users", "300", "--output", "json"]);
-        let shown = said(command.env("DATABASE_URL", db.url()).env("PERENNIAL_XRAY", nodes)).good().json();
+        let shown =
+            said(command.env("DATABASE_URL", db.passes_url("admin")).env("PERENNIAL_XRAY", nodes)).good().json();
         assert_eq!(shown["good"], true, "{shown}");
         let steps = shown["access"]["steps"].as_array().unwrap();
         let counts = |at: usize, name: &str| steps[at]["nodes"][0][name].as_u64().unwrap();

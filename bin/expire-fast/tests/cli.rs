@@ -29,7 +29,7 @@ fn expire_fast(arguments: &[&str]) -> Command {
 /// With this database, and these addresses as nodes of these names.
 fn pass_over(db: &TestDb, nodes: &[(&str, &str)], arguments: &[&str]) -> Command {
     let mut command = expire_fast(&["--output", "json"]);
-    command.env("DATABASE_URL", db.url()).args(arguments);
+    command.env("DATABASE_URL", db.passes_url("expire-fast")).args(arguments);
     for (name, address) in nodes {
         command.args(["--xray", &format!("{name}={address}#{TAG}")]);
     }

@@ -24,7 +24,7 @@ fn notify_trials() -> Command {
 
 fn pass_over(db: &TestDb, arguments: &[&str]) -> Command {
     let mut command = notify_trials();
-    command.env("DATABASE_URL", db.url()).env("PERENNIAL_CONFIG", "/dev/null");
+    command.env("DATABASE_URL", db.passes_url("notify-trials")).env("PERENNIAL_CONFIG", "/dev/null");
     command.args(["--output", "json"]).args(arguments);
     command
 }

@@ -51,7 +51,7 @@ fn killed_again_and_again_it_loses_no_ending_and_sends_no_reminder_twice() {
         let pass = || {
             let mut command = bare(env!("CARGO_BIN_EXE_notify-trials"));
             command
-                .env("DATABASE_URL", db.url())
+                .env("DATABASE_URL", db.passes_url("notify-trials"))
                 .env("PERENNIAL_CONFIG", "/dev/null")
                 .env("PERENNIAL_TELEGRAM_API", server.api())
                 .env("PERENNIAL_TELEGRAM_TOKEN", TOKEN)

@@ -27,7 +27,7 @@ fn reconcile(arguments: &[&str]) -> Command {
 /// With this database, and these servers as nodes of these names.
 fn reconcile_in(db: &TestDb, nodes: &[(&str, &FakeXray)], arguments: &[&str]) -> Command {
     let mut command = reconcile(&["--output", "json"]);
-    command.env("DATABASE_URL", db.url()).args(arguments);
+    command.env("DATABASE_URL", db.passes_url("reconcile-xray")).args(arguments);
     for (name, server) in nodes {
         command.args(["--xray", &format!("{name}={}#{TAG}", server.address())]);
     }

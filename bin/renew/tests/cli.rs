@@ -25,7 +25,7 @@ fn renew() -> Command {
 
 fn renew_in(db: &TestDb, arguments: &[&str]) -> Command {
     let mut command = renew();
-    command.env("DATABASE_URL", db.url()).args(["--output", "json"]).args(arguments);
+    command.env("DATABASE_URL", db.passes_url("renew")).args(["--output", "json"]).args(arguments);
     command
 }
 
@@ -332,7 +332,11 @@ fn settings_that_make_no_sense_end_the_pass_with_78_and_nothing_is_touched() {
         ] {
             std::fs::write(&file, settings).unwrap();
             let mut command = Command::new(env!("CARGO_BIN_EXE_renew"));
-            command.env_clear().env("DATABASE_URL", db.url()).args(["--output", "json", "--config"]).arg(&file);
+            command
+                .env_clear()
+                .env("DATABASE_URL", db.passes_url("renew"))
+                .args(["--output", "json", "--config"])
+                .arg(&file);
             let (code, summary) = run(command);
             assert_eq!(code, 78, "{settings}");
             assert!(summary["error"].as_str().unwrap().contains(said), "{settings}: {summary}");

@@ -47,7 +47,7 @@ fn pass(fault: Option<Fault>) -> Left {
         }
         let mut command = bare(env!("CARGO_BIN_EXE_renew"));
         command
-            .env("DATABASE_URL", db.url())
+            .env("DATABASE_URL", db.passes_url("renew"))
             .env("PERENNIAL_CONFIG", "/dev/null")
             .env("PERENNIAL_TELEGRAM_API", server.api())
             .env("PERENNIAL_TELEGRAM_TOKEN", TOKEN)

@@ -9,7 +9,11 @@ use perennial_testkit::{TestDb, db_test};
 
 fn renew(db: &TestDb, metrics: &Path) -> Vec<String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_renew"));
-    command.env_clear().env("DATABASE_URL", db.url()).args(["--config", "/dev/null", "--metrics-file"]).arg(metrics);
+    command
+        .env_clear()
+        .env("DATABASE_URL", db.passes_url("renew"))
+        .args(["--config", "/dev/null", "--metrics-file"])
+        .arg(metrics);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");
     std::fs::read_to_string(metrics).unwrap().lines().map(str::to_owned).collect()

@@ -21,6 +21,7 @@ mod checks;
 mod migrations;
 mod server;
 mod template;
+mod through;
 
 use std::any::Any;
 use std::env;
@@ -68,13 +69,33 @@ impl TestDb {
         self.url.parse().unwrap_or_else(|error| fatal("cannot read the server's URL", &error))
     }
 
+    /// As [`url`](Self::url), as a pass takes it: through a pooler where `PERENNIAL_TEST_THROUGH=pgbouncer` says so, under the
+    /// pass's own role of `sql/roles.sql` with `PERENNIAL_TEST_THROUGH=roles`. A test's own connections, which set up, look
+    /// and break things, go straight to the server.
+    ///
+    /// # Panics
+    /// When there is no pooler, or another word stands in the variable.
+    #[must_use]
+    pub fn passes_url(&self, pass: &str) -> String {
+        through::url_for(pass, self)
+    }
+
+    /// [`passes_url`](Self::passes_url), parsed.
+    ///
+    /// # Panics
+    /// As that.
+    #[must_use]
+    pub fn passes_config(&self, pass: &str) -> Config {
+        self.passes_url(pass).parse().unwrap_or_else(|error| fatal("cannot read the way of a pass", &error))
+    }
+
     /// The door that passes use, with connections of its own.
     ///
     /// # Panics
     /// When the pool cannot be built.
     #[must_use]
     pub fn database(&self, options: DatabaseOptions, clock: Arc<dyn Clock>, deadline: Deadline) -> Database {
-        let database = Database::connect(self.config(), NoTls, options, clock, deadline);
+        let database = Database::connect(self.passes_config(options.actor.name), NoTls, options, clock, deadline);
         database.unwrap_or_else(|error| fatal("cannot build the pool", &error))
     }
 

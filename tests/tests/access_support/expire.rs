@@ -93,7 +93,7 @@ impl Expire {
             dry_run: self.dry_run,
             ..DatabaseOptions::of(Actor { name: "expire-fast", run_id: RunId::new() })
         };
-        let config = self.via.unwrap_or_else(|| self.db.config());
+        let config = self.via.unwrap_or_else(|| self.db.passes_config("expire-fast"));
         let db = Database::connect(config, NoTls, options, self.clock, self.deadline.clone()).unwrap();
         let ended = RefCell::new(Vec::new());
         let observer = |row: &Ended| ended.borrow_mut().push(row.telegram_id.0);

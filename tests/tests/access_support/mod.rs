@@ -275,7 +275,7 @@ impl Pass {
             dry_run: self.dry_run,
             ..DatabaseOptions::of(Actor { name: "reconcile-xray", run_id: RunId::new() })
         };
-        let config = self.via.clone().unwrap_or_else(|| self.db.config());
+        let config = self.via.clone().unwrap_or_else(|| self.db.passes_config("reconcile-xray"));
         let db = Database::connect(config, NoTls, options, self.clock.clone(), self.deadline.clone()).unwrap();
         let items = RefCell::new(Vec::new());
         let on_item = |node: &str, item: &Item| {

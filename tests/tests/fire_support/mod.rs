@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use perennial_testkit::TestDb;
 use perennial_testkit::fake_telegram::{FakeTelegram, TOKEN};
 use perennial_testkit::fake_xray::FakeXray;
 use perennial_testkit::program::bare;
@@ -53,6 +54,8 @@ pub struct Service {
     pub telegram: FakeTelegram,
     /// How the programs reach the database, the servers, and Telegram.
     pub url: String,
+    /// Each by a way of its own, as long as `url` is that of the test's database.
+    pub db: Option<TestDb>,
     pub addresses: [String; 2],
     pub telegram_api: String,
 }
@@ -90,13 +93,20 @@ impl Service {
         let telegram = FakeTelegram::start().unwrap();
         let addresses = [nodes[0].address(), nodes[1].address()];
         let telegram_api = telegram.api();
-        Self { client: connect(url).await, nodes, telegram, url: url.to_owned(), addresses, telegram_api }
+        Self { client: connect(url).await, nodes, telegram, url: url.to_owned(), db: None, addresses, telegram_api }
+    }
+
+    /// On a test's own database, with nothing in it; programs reach it by the way of passes.
+    pub async fn of(db: &TestDb) -> Self {
+        Self { db: Some(db.clone()), ..Self::at(db.url()).await }
     }
 
     /// A pass with all it needs, and nothing else of this process's environment.
     pub fn command(&self, pass: &str) -> Command {
         let mut command = bare(program(pass));
-        command.env("DATABASE_URL", &self.url).args(["--config", "/dev/null"]);
+        let own = self.db.as_ref().filter(|db| db.url() == self.url);
+        let url = own.map_or_else(|| self.url.clone(), |db| db.passes_url(pass));
+        command.env("DATABASE_URL", url).args(["--config", "/dev/null"]);
         if pass == "admin" {
             return command;
         }

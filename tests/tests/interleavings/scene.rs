@@ -284,7 +284,7 @@ impl Scene {
 pub(crate) async fn end_trials(world: &World, via: Option<Config>) {
     let deadline = Deadline::after(Duration::from_secs(50));
     let options = DatabaseOptions::of(Actor { name: "notify-trials", run_id: RunId::new() });
-    let config = via.unwrap_or_else(|| world.db.config());
+    let config = via.unwrap_or_else(|| world.db.passes_config("notify-trials"));
     let db = Database::connect(config, NoTls, options, world.clock.clone(), deadline.clone()).unwrap();
     let end = EndSettings {
         limit: None,

@@ -261,7 +261,7 @@ impl Pass {
             statement_limit: self.statement_limit,
             ..DatabaseOptions::of(Actor { name: "renew", run_id: RunId::new() })
         };
-        let config = self.via.clone().unwrap_or_else(|| self.db.config());
+        let config = self.via.clone().unwrap_or_else(|| self.db.passes_config("renew"));
         Database::connect(config, NoTls, options, self.clock.clone(), self.deadline.clone()).unwrap()
     }
 

@@ -26,11 +26,11 @@ impl Sabotage {
         Self { what, table, timing, when, body: "RAISE EXCEPTION 'sabotage';", deferred: false }
     }
 
-    /// Installs it against one row.
+    /// Installs it against one row. It meddles with the rights of whoever installed it, not with those of the pass.
     pub async fn against(&self, client: &Client, id: SubscriptionId, user: i64) {
         let fill = |text: &str| text.replace("$id", &id.to_string()).replace("$user", &user.to_string());
         let sql = format!(
-            "CREATE FUNCTION sabotage() RETURNS trigger LANGUAGE plpgsql AS $f$
+            "CREATE FUNCTION sabotage() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $f$
              BEGIN IF {} THEN {} END IF; RETURN NEW; END $f$;
              CREATE {} sabotage {} ON {} {} FOR EACH ROW EXECUTE FUNCTION sabotage()",
             fill(self.when),

@@ -55,7 +55,7 @@ pub fn said(command: &mut Command) -> Said {
 
 /// Runs the program on a database.
 pub fn run(db: &TestDb, arguments: &[&str]) -> Said {
-    said(admin(arguments).env("DATABASE_URL", db.url()))
+    said(admin(arguments).env("DATABASE_URL", db.passes_url("admin")))
 }
 
 /// Runs the program with `--output json` and answers the object it printed.

@@ -13,6 +13,7 @@ use tokio_postgres::types::Type;
 
 use super::migrations;
 use super::server::{Lease, connect, fatal};
+use super::through::{ROLES, Way, way};
 
 /// Key of the advisory lock under which a template is made; a number of our own, as for the slots.
 const TEMPLATE_LOCK: i64 = 0x5045_5254_0000_0001;
@@ -24,7 +25,7 @@ const TEMPLATES_KEPT: i64 = 8;
 
 /// Creates a test's database as a copy of the template and returns its name.
 pub(super) async fn clone_for_a_test(lease: &Lease) -> String {
-    let template = format!("perennial_template_{:016x}", fingerprint(MIGRATIONS));
+    let template = template_name();
     if !exists(&lease.client, &template).await {
         make_template(lease, &template).await;
     }
@@ -36,6 +37,13 @@ pub(super) async fn clone_for_a_test(lease: &Lease) -> String {
     let strategy = if version >= FILE_COPY_SINCE { " STRATEGY FILE_COPY" } else { "" };
     run(&lease.client, &format!("CREATE DATABASE {name} TEMPLATE {template}{strategy}")).await;
     name
+}
+
+/// With the roles it is another one.
+fn template_name() -> String {
+    let roles = Migration { version: 0, name: "roles", sql: if way() == Way::ByRole { ROLES } else { "" } };
+    let all: Vec<Migration> = MIGRATIONS.iter().copied().chain([roles]).collect();
+    format!("perennial_template_{:016x}", fingerprint(&all))
 }
 
 /// Drops a database and cuts its sessions.
@@ -55,6 +63,9 @@ async fn make_template(lease: &Lease, template: &str) {
         run(client, &format!("CREATE DATABASE {unfinished} TEMPLATE template0 ENCODING 'UTF8'")).await;
         let mut migrating = connect(&lease.url_of(&unfinished)).await;
         migrations::apply(&mut migrating).await;
+        if way() == Way::ByRole {
+            run(&migrating, ROLES).await;
+        }
         drop(migrating);
         wait_until_left(client, &unfinished).await;
         run(client, &format!("ALTER DATABASE {unfinished} RENAME TO {template}")).await;

@@ -89,7 +89,7 @@ impl Simulation {
 
     fn a_pass(&self, batch_rows: usize, workers: usize) -> Pass {
         let mut pass = self.world.pass().batches_of(batch_rows).workers(workers);
-        let mut config = self.world.db.config();
+        let mut config = self.world.db.passes_config("renew");
         config.application_name("pass");
         pass.via = Some(config);
         pass
