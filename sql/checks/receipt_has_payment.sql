@@ -11,8 +11,9 @@ CROSS JOIN LATERAL (
 ) part
 -- What is no number stays null: a failing cast would end the whole check instead of naming the notice.
 LEFT JOIN payments p
-    ON p.subscription_id = CASE WHEN part.is_whole AND length(part.subscription) BETWEEN 1 AND 18
-        THEN part.subscription::bigint END
+    ON p.subscription_id = CASE WHEN part.is_whole AND length(part.subscription) BETWEEN 1 AND 19
+        -- The largest id has as many digits as numbers beyond it.
+        THEN nullif(least(part.subscription::numeric, 9223372036854775808), 9223372036854775808)::bigint END
     AND p.period_start = CASE WHEN part.is_whole AND length(part.micros) BETWEEN 1 AND 17
         THEN timestamptz 'epoch' + part.micros::bigint * interval '1 microsecond' END
 WHERE n.kind = 'renewed' AND p.id IS NULL;

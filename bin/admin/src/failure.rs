@@ -114,7 +114,7 @@ impl From<DbError> for Failure {
             DbError::Refused { at, sqlstate, constraint, message } => {
                 refusal(at, sqlstate, constraint.as_deref(), message)
             }
-            DbError::Mismatch { .. } => Self::refused(error.to_string()),
+            DbError::Mismatch { .. } | DbError::Unreadable { .. } => Self::refused(error.to_string()),
             DbError::Timeout { .. } | DbError::Contention { .. } => {
                 Self::of(Exit::Stopped, error.to_string()).with_hint("nothing was changed; try again")
             }

@@ -121,8 +121,15 @@ impl PlanFile {
     /// # Errors
     /// What is wrong with it, for a person.
     pub fn read(file: &Path) -> Result<Self, String> {
-        let text = fs::read_to_string(file).map_err(|error| format!("cannot be read ({error})"))?;
-        let plan: Self = serde_json::from_str(&text).map_err(|error| format!("is no plan ({error})"))?;
+        Self::parse(&fs::read_to_string(file).map_err(|error| format!("cannot be read ({error})"))?)
+    }
+
+    /// Reads the text of one.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let plan: Self = serde_json::from_str(text).map_err(|error| format!("is no plan ({error})"))?;
         if plan.format != FORMAT {
             return Err(format!("is a plan of form {}, this program knows {FORMAT}", plan.format));
         }

@@ -33,6 +33,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     8 "0008" "turnovers",
     9 "0009" "modes",
     10 "0010" "pruning",
+    11 "0011" "times",
 ];
 
 /// The schema this program was built for.

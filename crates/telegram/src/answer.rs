@@ -142,5 +142,18 @@ fn whole(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
 }
 
+/// What an answer means, for fuzz targets.
+///
+/// # Errors
+/// The meaning, where it is none of "sent".
+#[cfg(feature = "fuzzing")]
+pub fn meaning(status: u16, retry_after: Option<&str>, body: &[u8]) -> Result<i64, MessengerError> {
+    let answer = Answer { status, retry_after: retry_after.map(str::to_owned), body: Ok(body.to_vec()) };
+    match Token::new(&"1:fuzzed".into()) {
+        Ok(token) => answer.meaning(&token),
+        Err(_) => Err(unknown(String::new())),
+    }
+}
+
 #[cfg(test)]
 mod tests;

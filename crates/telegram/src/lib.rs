@@ -28,6 +28,8 @@ use serde::Serialize;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
+#[cfg(feature = "fuzzing")]
+pub use answer::meaning;
 pub use settings::{TELEGRAM_API, TelegramSettings, TelegramSettingsError};
 
 use answer::Answer;

@@ -26,6 +26,8 @@ use tempfile::TempDir;
 use tonic::transport::Identity;
 use uuid::Uuid;
 
+pub use tonic::Code;
+
 pub use calls::{Call, Kind};
 pub use faults::{Fault, When};
 pub use gate::Release;

@@ -39,6 +39,9 @@ mod settings;
 mod wire;
 mod xray;
 
+#[cfg(feature = "fuzzing")]
+pub use list::fuzzing;
+
 pub use abilities::Abilities;
 pub use node::XrayNode;
 pub use settings::NodeSettings;

@@ -18,6 +18,7 @@ use tower::ServiceExt as _;
 
 use perennial_core::ports::{InboundTag, UserList};
 
+use crate::refusal::shown;
 use crate::wire::handler::GetInboundUserRequest;
 use records::{Records, Unreadable};
 
@@ -46,7 +47,9 @@ impl From<Unreadable> for NoList {
     fn from(unreadable: Unreadable) -> Self {
         match unreadable {
             Unreadable::Malformed => Self::Broken("the list is malformed or broke off".to_owned()),
-            Unreadable::NotVless(name) => Self::Misconfigured(format!("its users are no VLESS users but {name:?}")),
+            Unreadable::NotVless(name) => {
+                Self::Misconfigured(format!("its users are no VLESS users but {:?}", shown(&name)))
+            }
             Unreadable::TooMany => Self::Misconfigured("the list is longer than this program can hold".to_owned()),
         }
     }
@@ -91,6 +94,14 @@ fn check_closing_status(trailers: &HeaderMap) -> Result<(), NoList> {
         Some(status) if status.code() == Code::Ok => Ok(()),
         Some(status) => Err(status.into()),
         None => Err(NoList::Broken("the list broke off before its closing status".to_owned())),
+    }
+}
+
+/// A user listed twice, perhaps with two secrets, could be judged by either. Such a list says nothing about anybody.
+fn whole(list: UserList) -> Result<UserList, NoList> {
+    match list.doubled() {
+        Some(email) => Err(NoList::Broken(format!("its list has {} twice", shown(email)))),
+        None => Ok(list),
     }
 }
 
@@ -139,8 +150,30 @@ impl Answer {
 
     fn finish(self) -> Result<UserList, NoList> {
         match self.bytes_left {
-            Some(0) => Ok(self.records.finish()?.finish()),
+            Some(0) => whole(self.records.finish()?.finish()),
             _ => Err(NoList::Broken("the list broke off".to_owned())),
         }
+    }
+}
+
+/// The reading of answers, for fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    use perennial_core::ports::UserList;
+
+    /// Reads an answer that comes in pieces of so many bytes; none when it is no list.
+    #[must_use]
+    pub fn list(answer: &[u8], piece: usize) -> Option<UserList> {
+        let mut answer_read = super::Answer::new(1 << 20);
+        for part in answer.chunks(piece.max(1)) {
+            answer_read.take(part).ok()?;
+        }
+        answer_read.finish().ok()
+    }
+
+    /// The words of a refusal, as they are shown.
+    #[must_use]
+    pub fn shown(text: &str) -> String {
+        super::shown(text)
     }
 }

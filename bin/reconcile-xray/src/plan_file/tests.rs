@@ -67,3 +67,33 @@ fn a_plan_is_good_for_an_hour_on_its_own_database() {
         assert!(refused.starts_with(problem), "{refused}");
     }
 }
+
+#[test]
+fn no_byte_of_a_plan_can_be_changed_unnoticed() {
+    let good = serde_json::to_string(&plan()).unwrap();
+    assert_eq!(PlanFile::parse(&good), Ok(plan()));
+    for place in 0..good.len() {
+        for flipped in 0..7 {
+            let mut bytes = good.clone().into_bytes();
+            bytes[place] ^= 1 << flipped;
+            // What differs in letters alone (an escape, a blank) may still be the same plan.
+            if let Ok(Ok(read)) = String::from_utf8(bytes).map(|text| PlanFile::parse(&text)) {
+                assert_eq!(read, plan(), "bit {flipped} of byte {place}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_plan_made_at_the_ends_of_time_is_refused_by_its_age() {
+    for (created_at, problem) in
+        [("0001-01-01T00:00:00Z", "minutes old"), ("9999-12-31T23:59:59.999999Z", "was made in the future")]
+    {
+        let mut strange = plan();
+        strange.created_at = created_at.to_owned();
+        strange.digest = strange.digest_of_the_rest();
+        let read = PlanFile::parse(&serde_json::to_string(&strange).unwrap()).unwrap();
+        let refused = read.refusal("42/perennial", at(0)).unwrap();
+        assert!(refused.contains(problem), "{refused}");
+    }
+}

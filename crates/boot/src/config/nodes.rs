@@ -36,6 +36,9 @@ pub struct Inbound {
     pub flow: String,
 }
 
+/// Bytes of a tag or a flow: both stand in keys of the database, which hold no more than some two thousand.
+const LONGEST_NAME: usize = 256;
+
 fn basic() -> String {
     "basic".to_owned()
 }
@@ -94,6 +97,16 @@ fn check_inbounds(key: &str, inbounds: &[Inbound]) -> Result<(), SettingError> {
         let key = format!("{key}.inbound[{}]", index + 1);
         if inbound.tag.is_empty() {
             return Err(SettingError::new(format!("{key}.tag"), "\"\"", "is empty", "write the tag as Xray has it"));
+        }
+        for (name, value) in [("tag", &inbound.tag), ("flow", &inbound.flow)] {
+            if value.len() > LONGEST_NAME || value.contains(char::is_control) {
+                return Err(SettingError::new(
+                    format!("{key}.{name}"),
+                    format!("{:?}", value.chars().take(40).collect::<String>()),
+                    "is too long or holds a control character",
+                    "write it as Xray has it",
+                ));
+            }
         }
         if inbounds[..index].iter().any(|earlier| earlier.tag == inbound.tag) {
             return Err(SettingError::new(format!("{key}.tag"), &inbound.tag, "stands twice", "remove one of them"));

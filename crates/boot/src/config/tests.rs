@@ -217,6 +217,11 @@ fn stages_and_nodes_that_contradict_themselves_are_refused() {
             "p.toml, line 3: node[1].ca_file = /ca: is of no use with api = http://h:1: write https:// or remove",
         ),
         (node.replace("tag = \"t\"", "tag = \"\""), "p.toml, line 5: node[1].inbound[1].tag = \"\": is empty"),
+        (
+            // No database takes it, so every pass over that node would stop.
+            node.replace("tag = \"t\"", "tag = \"t\\u0000\""),
+            "p.toml, line 5: node[1].inbound[1].tag = \"t\\0\": is too long or holds a control character",
+        ),
         ("[[node]]\nname = \"a\"".to_owned(), "p.toml, line 1: node[1]: missing field `api`"),
     ] {
         let error = parse(&text).err().unwrap_or_default();

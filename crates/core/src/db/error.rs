@@ -5,6 +5,7 @@ use std::error::Error;
 use deadpool_postgres::PoolError;
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::WrongType;
 
 type Source = Box<dyn Error + Send + Sync>;
 
@@ -63,6 +64,12 @@ pub enum DbError {
         /// What differs, for a person.
         what: String,
     },
+    /// A value of a row is beyond what this program can read: a moment outside its calendar, JSON nested too deep.
+    #[error("a row holds what cannot be read: {what}")]
+    Unreadable {
+        /// The column and the driver's words, for a person.
+        what: String,
+    },
     /// Schema, role or database are not what this program needs: exit code 78.
     #[error("{at}: {message} ({sqlstate})")]
     Configuration {
@@ -90,7 +97,7 @@ impl DbError {
     /// The data of a row is at fault: run the batch again row by row.
     #[must_use]
     pub fn is_of_a_row(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Mismatch { .. })
+        matches!(self, Self::Refused { .. } | Self::Mismatch { .. } | Self::Unreadable { .. })
     }
 
     /// The server refused for a reason that may be one row's (a trigger that calls what does not exist) or everybody's
@@ -104,7 +111,7 @@ impl DbError {
     #[must_use]
     pub fn is_final_for_a_row(&self) -> bool {
         match self {
-            Self::Mismatch { .. } => true,
+            Self::Mismatch { .. } | Self::Unreadable { .. } => true,
             Self::Refused { sqlstate, .. } => sqlstate.starts_with("23"),
             _ => false,
         }
@@ -131,6 +138,15 @@ impl DbError {
     /// What the server had no part in: a defect of the program or of the data it found.
     pub(crate) fn unforeseen(at: &str, source: impl Into<Source>) -> Self {
         Self::Unforeseen { at: at.to_owned(), from_server: false, source: source.into() }
+    }
+
+    /// A column that could not be read. Another type than the program expects is a defect and concerns every row; a value
+    /// of the right type that does not fit is the fault of the row that holds it.
+    pub(super) fn from_column(name: &str, error: tokio_postgres::Error) -> Self {
+        match error.source() {
+            Some(cause) if !cause.is::<WrongType>() => Self::Unreadable { what: format!("{name}: {cause}") },
+            _ => Self::from_driver(name, error),
+        }
     }
 
     pub(super) fn from_driver(at: &str, error: tokio_postgres::Error) -> Self {

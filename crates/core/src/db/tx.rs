@@ -101,5 +101,5 @@ fn name_of(sql: &str) -> &str {
 
 /// Reads a column.
 pub(crate) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, name: &str) -> Result<T, DbError> {
-    row.try_get(name).map_err(|error| DbError::from_driver(name, error))
+    row.try_get(name).map_err(|error| DbError::from_column(name, error))
 }

@@ -21,6 +21,9 @@ impl fmt::Debug for ListedUser<'_> {
     }
 }
 
+/// Different flows on one list. Two are known; each is looked for among those met so far, a user at a time.
+const FLOWS_MAX: usize = 256;
+
 /// The users of an inbound in byte order of their e-mails: one text for all e-mails and 28 bytes a user.
 #[derive(Default, Clone)]
 pub struct UserList {
@@ -52,7 +55,8 @@ pub struct UserListBuilder {
 impl UserListBuilder {
     /// Takes a user. Its e-mail is lower-cased, as the server compares it.
     ///
-    /// Answers none when that is beyond what fits: 4 GiB of e-mails, an e-mail over 64 KiB, 65 536 different flows.
+    /// Answers none when that is beyond what fits: 4 GiB of e-mails, an e-mail over 64 KiB, more than 256 different
+    /// flows.
     pub fn push(&mut self, user: ListedUser<'_>) -> Option<()> {
         let emails = &mut self.list.emails;
         let start = u32::try_from(emails.len()).ok()?;
@@ -85,10 +89,13 @@ impl UserList {
 
     fn flow_number(&mut self, flow: &str) -> Option<u16> {
         let known = self.flows.iter().position(|known| known == flow);
-        let number = known.unwrap_or_else(|| {
+        let number = known.unwrap_or(self.flows.len());
+        if number == self.flows.len() {
+            if number == FLOWS_MAX {
+                return None;
+            }
             self.flows.push(flow.to_owned());
-            self.flows.len() - 1
-        });
+        }
         u16::try_from(number).ok()
     }
 
@@ -108,6 +115,13 @@ impl UserList {
     #[must_use]
     pub fn at(&self, place: usize) -> Option<ListedUser<'_>> {
         self.entries.get(place).map(|entry| self.user(entry))
+    }
+
+    /// An e-mail that is there more than once, if there is one: no server has two users of one key.
+    #[must_use]
+    pub fn doubled(&self) -> Option<&str> {
+        let email = |entry| email_of(&self.emails, entry);
+        self.entries.windows(2).find(|pair| email(&pair[0]) == email(&pair[1])).map(|pair| email(&pair[0]))
     }
 
     /// All users in byte order of their e-mails.

@@ -140,7 +140,7 @@ impl Owners {
 }
 
 /// What the database takes as an e-mail (`credentials_email_is_plain`): anything else was never given out by us.
-fn is_plain(email: &str) -> bool {
+pub(super) fn is_plain(email: &str) -> bool {
     (1..=128).contains(&email.len())
         && email.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._@-".contains(&b))
 }

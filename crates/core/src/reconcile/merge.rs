@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::decide::{Decision, GroupMatch, OnNode, Owner, Owners, Standing, Watched, Wrong, decide};
+use super::decide::{Decision, GroupMatch, OnNode, Owner, Owners, Standing, Watched, Wrong, decide, is_plain};
 use super::uuids::{ListedUuids, UuidKey};
 use crate::db::CredentialState;
 use crate::ids::CredentialId;
@@ -218,10 +218,15 @@ impl<'a> Merge<'a> {
             if before.is_some_and(|before| user.email >= before) {
                 break;
             }
+            let at = place(number, self.cursors[number]);
             if self.owners.of(user.email) == Owner::Protected {
                 self.found.protected += 1;
+            } else if is_plain(user.email) {
+                self.leftovers.push(at);
             } else {
-                self.leftovers.push(place(number, self.cursors[number]));
+                // No credential has such an e-mail. The database is not asked: it would refuse the whole question for one
+                // character that it cannot store.
+                self.judge(at, None);
             }
             self.cursors[number] += 1;
         }

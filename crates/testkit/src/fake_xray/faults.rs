@@ -33,6 +33,8 @@ pub enum Fault {
     Crash,
     /// A list has at most so many users, and nothing shows that there are more.
     ShortList(usize),
+    /// A list has everybody twice, which no server's has.
+    DoubledList,
     /// After so many bytes of the answer its stream is reset.
     CutAfter(usize),
     /// After so many bytes the answer ends as if it were whole.

@@ -64,10 +64,10 @@ impl HandlerService for Shared {
                 let tag = tag.clone();
                 move |state: &mut State| Ok(all(state.list(&tag)?))
             };
-            let shorten = |answer: &mut GetInboundUserResponse, fault: &Fault| {
-                if let Fault::ShortList(length) = fault {
-                    answer.users.truncate(*length);
-                }
+            let shorten = |answer: &mut GetInboundUserResponse, fault: &Fault| match fault {
+                Fault::ShortList(length) => answer.users.truncate(*length),
+                Fault::DoubledList => answer.users.extend_from_within(..),
+                _ => {}
             };
             return self.perform_and(Call::new(Kind::List, &tag, ""), apply, shorten).await;
         }

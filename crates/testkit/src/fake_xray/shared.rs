@@ -128,7 +128,7 @@ impl Shared {
             Fault::Crash => self.stop(Order::End).await,
             Fault::CutAfter(bytes) => Ok(cut(self.apply(apply).await?, Cut::Reset(bytes))),
             Fault::EndAfter(bytes) => Ok(cut(self.apply(apply).await?, Cut::End(bytes))),
-            Fault::ShortList(_) => {
+            Fault::ShortList(_) | Fault::DoubledList => {
                 let mut answer = self.apply(apply).await?;
                 alter(&mut answer, &fault);
                 Ok(Response::new(answer))

@@ -215,4 +215,25 @@ mod tests {
     fn an_entry_beyond_the_limit_is_refused_at_once() {
         assert_eq!(read_in_pieces(&[0x0a, 0xff, 0xff, 0xff, 0x7f], 5), Err(Unreadable::Malformed));
     }
+
+    #[test]
+    fn what_is_no_text_is_no_list_and_what_has_no_name_is_nobody() {
+        for email in [&b"\xff\xfe"[..], b"p.\x80", b"\xed\xa0\x80"] {
+            let mut bytes = vec![0x12, u8::try_from(email.len()).unwrap()];
+            bytes.extend(email);
+            let mut entry = vec![0x0a, u8::try_from(bytes.len()).unwrap()];
+            entry.extend(bytes);
+            assert_eq!(read_in_pieces(&entry, 3), Err(Unreadable::Malformed), "{email:?}");
+        }
+        let nobody = encoded(vec![wire_user("", "x", ""), User::default()]);
+        assert_eq!(read_in_pieces(&nobody, 3), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn more_than_can_be_counted_is_no_list() {
+        let long = encoded(vec![wire_user(&"x".repeat(1 << 16), "x", "")]);
+        assert_eq!(read_in_pieces(&long, 4_096), Err(Unreadable::TooMany));
+        let flows = (0..=256).map(|flow| wire_user(&format!("p.{flow}"), "x", &flow.to_string()));
+        assert_eq!(read_in_pieces(&encoded(flows.collect()), 1 << 16), Err(Unreadable::TooMany));
+    }
 }

@@ -38,7 +38,7 @@ pub struct AgreedPrice {
 }
 
 const LOCK_TERMS: &str = "-- lock_terms
-SELECT u.vip, d.percent, d.ends_at
+SELECT u.vip, d.percent, nullif(d.ends_at, 'infinity') AS ends_at
 FROM users u
 LEFT JOIN discounts d ON d.telegram_id = u.telegram_id
 WHERE u.telegram_id = $1

@@ -2,7 +2,7 @@
 
 pub(super) const CUSTOMER: &str = "-- history_customer
 SELECT u.telegram_id, u.language, u.time_zone, u.vip, u.telegram_unreachable_since, u.created_at,
-    d.percent, d.ends_at, w.id AS wallet, w.balance_kopecks
+    d.percent, nullif(d.ends_at, 'infinity') AS ends_at, w.id AS wallet, w.balance_kopecks
 FROM users u
 JOIN accounts w ON w.telegram_id = u.telegram_id AND w.kind = 'wallet'
 LEFT JOIN discounts d ON d.telegram_id = u.telegram_id
