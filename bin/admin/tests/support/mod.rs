@@ -55,7 +55,10 @@ pub fn said(command: &mut Command) -> Said {
 
 /// Runs the program on a database.
 pub fn run(db: &TestDb, arguments: &[&str]) -> Said {
-    said(admin(arguments).env("DATABASE_URL", db.passes_url("admin")))
+    // These hold a lock of their session, and refuse a pooler.
+    let needs_a_session = arguments.first().is_some_and(|command| ["migrate", "installation"].contains(command));
+    let url = if needs_a_session { db.url().to_owned() } else { db.passes_url("admin") };
+    said(admin(arguments).env("DATABASE_URL", url))
 }
 
 /// Runs the program with `--output json` and answers the object it printed.
