@@ -64,23 +64,25 @@ bench: build-tools server ## Run the benchmarks on a throw-away server that flus
 	@echo '== running the benchmarks'
 	$(TARGET_DIR)/release/with-postgres --durable $(CARGO) bench $(LOCKED) -p perennial-tests $(BENCHARGS)
 
-soak: build-tools server peers fuzz ## Kill passes at every point and at random for an hour (SOAKSECONDS=... SOAKARGS=...)
+soak: build-tools server peers ## Kill passes at every point and at random for an hour (SOAKSECONDS=... SOAKARGS=...)
 	$(CARGO) build $(LOCKED) --workspace --bins --features perennial-core/crash-points
 	PERENNIAL_SOAK=1 PERENNIAL_SOAK_SECONDS=$(SOAKSECONDS) $(TARGET_DIR)/debug/with-postgres \
 		$(CARGO) $(RUN_TESTS) $(LOCKED) -p perennial-tests --test access_model --test crash_points --test interleavings --test random_kills --test real_xray \
 		$(if $(NEXTEST),--no-fail-fast --no-capture,--no-fail-fast) $(SOAKARGS) $(if $(NEXTEST),,-- --nocapture)
 
+docs: ## Write docs/configuration.md from flags and settings
+	PERENNIAL_WRITE_DOCS=1 $(CARGO) test $(LOCKED) -p perennial-tests --test configuration --quiet
+
 fuzz: build-tools ## Feed nonsense to what reads settings, texts, plans and answers (FUZZSECONDS=...)
 	@scripts/fuzz.sh $(FUZZSECONDS)
+
+soak: fuzz
 
 # Tests whose point is another way to the server, or a session, go there by themselves.
 pooled: build-tools server peers ## Run all tests with the passes behind PgBouncer in transaction mode (TESTARGS=...)
 	$(CARGO) $(RUN_TESTS) $(LOCKED) --workspace $(POINTS) --no-run
 	PERENNIAL_TEST_THROUGH=pgbouncer $(TARGET_DIR)/debug/with-postgres \
 		$(CARGO) $(RUN_TESTS) $(LOCKED) --workspace $(POINTS) $(TESTARGS)
-
-docs: ## Write docs/configuration.md from flags and settings
-	PERENNIAL_WRITE_DOCS=1 $(CARGO) test $(LOCKED) -p perennial-tests --test configuration --quiet
 
 lint: ## Check format, lints, licences, shell scripts
 	@scripts/install-tools.sh lint
