@@ -176,6 +176,7 @@ async fn end(outbox: &Outbox) {
         batch_rows: 200,
         brake: Brake { max_ends: None, max_share_millionths: 1_000_000 },
         observer: &|_| {},
+        progress: &|_| {},
     };
     let mut summary = EndSummary::default();
     ending::end_due(&outbox.open(), &budget(), settings, &mut summary).await.unwrap();

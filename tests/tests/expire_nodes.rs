@@ -111,19 +111,76 @@ fn no_answer_is_believed_good_or_bad() {
 
 #[test]
 fn an_answer_that_is_missing_proves_nothing() {
-    for (kind, users) in [(Kind::Find, 3), (Kind::List, 70)] {
+    for (kind, users, lost, code, proven) in
+        [(Kind::Find, 3, 1, 3, 2), (Kind::Find, 3, 3, 69, 0), (Kind::Find, 1, 1, 69, 0), (Kind::List, 70, 1, 69, 0)]
+    {
         db_test(async |db| {
             let world = World::new(db).await;
             let server = Server::new("de1");
             closing(&world, users, &[&server]).await;
-            server.fail(kind, 1, Fault::RequestLost);
+            server.fail(kind, lost, Fault::RequestLost);
             let ran = world.run_expire(&[&server]).await;
-            assert_eq!((ran.code(), ran.count("proven"), ran.count("expired")), (69, 0, 0), "{kind:?}: {ran:?}");
+            let counts = (ran.code(), ran.count("proven"), ran.count("expired"));
+            assert_eq!(counts, (code, proven, proven), "{lost} {kind:?} of {users}: {ran:?}");
             world.advance(MINUTE).await;
             let ran = world.run_expire(&[&server]).await;
-            assert_eq!((ran.code(), ran.count("expired")), (0, users.unsigned_abs()), "{kind:?}: {ran:?}");
+            assert_eq!((ran.code(), ran.count("expired")), (0, users.unsigned_abs() - proven), "{kind:?}: {ran:?}");
         });
     }
+}
+
+#[test]
+fn a_line_that_loses_one_call_in_ten_is_worked_on_to_the_end() {
+    db_test(async |db| {
+        let world = World::new(db).await;
+        let server = Server::new("de1");
+        let users = closing(&world, 600, &[&server]).await;
+        users.iter().step_by(10).for_each(|user| server.fail_for(Kind::Remove, &user.email, 1, Fault::RequestLost));
+        let mut pass = world.expire();
+        pass.batch_rows = 100;
+        let ran = pass.run(&[&server]).await;
+        let node = ran.node("de1");
+        assert_eq!((node.reachable, node.proven, node.still_there), (true, 540, 60), "{ran:?}");
+        let ran = world.run_expire(&[&server]).await;
+        assert_eq!((ran.code(), ran.count("expired")), (0, 60), "{ran:?}");
+    });
+}
+
+#[test]
+fn a_server_that_answers_no_more_is_given_up_soon_wherever_that_begins() {
+    for answered in [0, 300] {
+        db_test(async |db| {
+            let world = World::new(db).await;
+            let server = Server::new("de1");
+            let users = closing(&world, 600, &[&server]).await;
+            for user in &users[answered..] {
+                server.fail_for(Kind::Remove, &user.email, usize::MAX, Fault::RequestLost);
+            }
+            let mut pass = world.expire();
+            pass.batch_rows = 100;
+            let ran = pass.run(&[&server]).await;
+            assert_eq!((ran.code(), ran.node("de1").reachable), (69, false), "{ran:?}");
+            let calls = server.calls().len();
+            assert!(calls <= answered + 32, "{calls} calls of which {answered} were answered");
+        });
+    }
+}
+
+/// The oldest one, so that it is the first to be asked for in every pass.
+#[test]
+fn a_user_for_whom_nothing_is_answered_costs_its_own_proof_alone() {
+    db_test(async |db| {
+        let world = World::new(db).await;
+        let server = Server::new("de1");
+        let users = closing(&world, 5, &[&server]).await;
+        for kind in [Kind::Remove, Kind::Find] {
+            server.fail_for(kind, &users[0].email, usize::MAX, Fault::RequestLost);
+        }
+        let ran = world.run_expire(&[&server]).await;
+        let node = ran.node("de1");
+        assert_eq!((ran.code(), node.reachable, node.proven, node.still_there), (3, true, 4, 1), "{ran:?}");
+        assert_eq!(world.rows().await[0], "1 payment expiring closing");
+    });
 }
 
 #[test]

@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
 mod access_support;
+#[path = "support/holder.rs"]
+mod holder;
 
 use std::rc::Rc;
 
 use access_support::expire::RENEW_GRACE;
-use access_support::{BASIC, Call, Credential, DAY, Kind, MINUTE, NOW, Server, TAG, World};
+use access_support::{BASIC, Call, Credential, DAY, Kind, MINUTE, NOW, Server, TAG, World, end_sql};
+use holder::Holder;
 use perennial_core::db::DbError;
 use perennial_core::ending::{BRAKE_FREE, Brake};
 use perennial_core::time::micros;
@@ -255,6 +258,52 @@ fn a_row_that_somebody_holds_is_skipped_and_said_and_ends_the_next_time() {
             assert_eq!(ran.code(), 0, "{held}: waiting for nobody is no failure");
             holder.batch_execute("ROLLBACK").await.unwrap();
             assert_eq!(world.run_expire(&[&one, &other]).await.ended, [2]);
+        });
+    }
+}
+
+/// DESIGN §3.4: listed but unclaimed is tried once more at the end.
+#[test]
+fn a_row_released_before_its_second_try_ends_in_the_same_pass() {
+    for (held, batch_rows) in [("subscriptions", 1), ("subscriptions", 200), ("credentials", 1), ("credentials", 200)] {
+        db_test(async |db| {
+            let world = World::new(db.clone()).await;
+            for n in 1..=3 {
+                over(&world, n).await;
+            }
+            let [one, other] = served(&world).await;
+            let hold = format!("BEGIN; SELECT FROM {held} WHERE telegram_id = 1 FOR UPDATE");
+            let holder = Holder::begin(&db, &hold);
+            let mut pass = world.expire();
+            pass.batch_rows = batch_rows;
+            pass.told = Rc::new(move |user| {
+                if user == 3 {
+                    holder.run("COMMIT");
+                }
+            });
+            let ran = pass.run(&[&one, &other]).await;
+            assert_eq!(ran.ended.last(), Some(&1), "{held}: {ran:?}");
+            let counts = ["listed", "ended", "expired", "busy", "left"].map(|name| ran.count(name));
+            assert_eq!(counts, [3, 3, 3, 0, 0], "{held}: {ran:?}");
+        });
+    }
+}
+
+#[test]
+fn a_row_that_its_holder_has_dealt_with_is_neither_busy_nor_left() {
+    for ends in [false, true] {
+        db_test(async |db| {
+            let world = World::new(db.clone()).await;
+            let held = over(&world, 1).await;
+            over(&world, 2).await;
+            let [one, other] = served(&world).await;
+            let moves = format!("UPDATE subscriptions SET expires_at = '2026-04-10Z' WHERE id = {}", held.subscription);
+            let holder = Holder::begin(&db, &format!("BEGIN; {}", if ends { end_sql(&held) } else { moves }));
+            let mut pass = world.expire();
+            pass.told = Rc::new(move |_| holder.run("COMMIT"));
+            let ran = pass.run(&[&one, &other]).await;
+            let counts = ["listed", "ended", "busy", "left"].map(|name| ran.count(name));
+            assert_eq!((ran.code(), counts), (0, [2, 1, 0, 0]), "{ends}: {ran:?}");
         });
     }
 }

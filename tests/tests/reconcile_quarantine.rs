@@ -207,6 +207,34 @@ fn a_node_that_cannot_be_listed_forgets_nobody() {
     });
 }
 
+#[test]
+fn an_unused_credential_is_taken_off_every_node_and_inbound_by_the_pass_that_retires_it() {
+    for batch_rows in [1, 200] {
+        db_test(async |db| {
+            let world = World::new(db).await;
+            let servers = ["de1", "de2", "de3"]
+                .map(|name| Server::with(name, vec![inbound("a", "basic"), inbound("b", "basic")]));
+            let all: Vec<_> = servers.iter().collect();
+            world.have_met(&all).await;
+            world.payer(1).await;
+            let unused = world.unused(2).await;
+            for server in &servers {
+                server.put_credential("a", &unused);
+                server.put_credential("b", &unused);
+            }
+            world.run(&all).await;
+            world.advance(GRACE).await;
+            let mut pass = world.pass();
+            pass.batch_rows = batch_rows;
+            let ran = pass.run(&all).await;
+            let removed: Vec<u64> = ran.summary.nodes.iter().map(|node| node.removed).collect();
+            assert_eq!((ran.code(), removed), (0, vec![2, 2, 2]), "{batch_rows}: {:?}", ran.summary);
+            assert_eq!(world.audit().await.iter().filter(|row| row.starts_with("retired")).count(), 1);
+            world.assert_at_rest(&all).await;
+        });
+    }
+}
+
 /// More strangers than one transaction takes.
 #[test]
 fn many_strangers_are_watched_forgotten_and_removed() {

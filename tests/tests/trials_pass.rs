@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 mod delivery_support;
+#[path = "support/holder.rs"]
+mod holder;
 
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use delivery_support::{DAY, HOUR, MINUTE, NOW, Outbox, budget};
+use holder::Holder;
 use notify_trials::plan::{Moment, Stage};
 use notify_trials::{Reminded, Settings, Summary};
 use perennial_core::db::{Actor, DatabaseOptions, DbError};
@@ -30,16 +33,18 @@ fn stages() -> Vec<Stage> {
 
 /// How to run the pass.
 #[derive(Clone, Copy)]
-struct Pass {
+struct Pass<'a> {
     brake: Brake,
     dry_run: bool,
     batch_rows: usize,
     limit: Option<u64>,
+    /// Told of each reminder and end, after its commit.
+    at: &'a dyn Fn(&str),
 }
 
-const PASS: Pass = Pass { brake: NO_BRAKE, dry_run: false, batch_rows: 200, limit: None };
+const PASS: Pass<'static> = Pass { brake: NO_BRAKE, dry_run: false, batch_rows: 200, limit: None, at: &|_| {} };
 
-impl Pass {
+impl Pass<'_> {
     /// Runs it; answers its summary and what it told its observers.
     async fn run(self, outbox: &Outbox) -> (Summary, Vec<String>) {
         self.run_until(&budget(), outbox).await
@@ -56,8 +61,12 @@ impl Pass {
         let options = DatabaseOptions { dry_run: self.dry_run, ..DatabaseOptions::of(actor) };
         let db = outbox.db.database(options, outbox.clock.clone(), budget());
         let told = RefCell::new(Vec::new());
-        let reminded = |row: &Reminded| told.borrow_mut().push(format!("{} {}", row.telegram_id, row.stage));
-        let ended = |row: &Ended| told.borrow_mut().push(format!("{} ended", row.telegram_id));
+        let tell = |what: String| {
+            (self.at)(&what);
+            told.borrow_mut().push(what);
+        };
+        let reminded = |row: &Reminded| tell(format!("{} {}", row.telegram_id, row.stage));
+        let ended = |row: &Ended| tell(format!("{} ended", row.telegram_id));
         let end = EndSettings {
             limit: None,
             sources: &["trial"],
@@ -65,6 +74,7 @@ impl Pass {
             batch_rows: self.batch_rows,
             brake: self.brake,
             observer: &ended,
+            progress: &|_| {},
         };
         let settings = Settings {
             limit: self.limit,
@@ -72,6 +82,7 @@ impl Pass {
             batch_rows: self.batch_rows,
             max_tries: 3,
             observer: &reminded,
+            progress: &|_| {},
             end: Some(end),
         };
         let mut summary = Summary::default();
@@ -307,6 +318,47 @@ fn a_budget_that_is_over_leaves_reminders_and_endings_and_says_how_many() {
         assert_eq!((told, summary.notices_written), (Vec::<String>::new(), 0));
         let (summary, told) = run(&outbox).await;
         assert_eq!((told, summary.left), (vec!["1 6h".to_owned(), "2 60h".to_owned(), "3 ended".to_owned()], 0));
+    });
+}
+
+/// DESIGN §3.4: listed but unclaimed is tried once more at the end.
+#[test]
+fn a_trial_released_before_its_second_try_is_reminded_or_ended_in_the_same_pass() {
+    for (batch_rows, lasted, does) in [(1, 7, "6h"), (200, 7, "6h"), (1, 73, "ended"), (200, 73, "ended")] {
+        db_test(async |db| {
+            let outbox = Outbox::new(db.clone()).await;
+            for user in 1..=3 {
+                trial(&outbox, user, HOUR * lasted, HOUR * 72).await;
+            }
+            if does == "ended" {
+                // There is nothing to remind of any more.
+                outbox.client.batch_execute("UPDATE subscriptions SET next_reminder_at = NULL").await.unwrap();
+            }
+            let holder = Holder::begin(&db, "BEGIN; SELECT FROM subscriptions WHERE telegram_id = 1 FOR UPDATE");
+            let at = |what: &str| {
+                if what.starts_with("3 ") {
+                    holder.run("COMMIT");
+                }
+            };
+            let (summary, told) = Pass { batch_rows, at: &at, ..PASS }.run(&outbox).await;
+            assert_eq!(told, [1, 2, 3].map(|user| format!("{user} {does}")), "{summary:?}");
+            assert_eq!((summary.listed, summary.busy, summary.left), (3, 0, 0), "{summary:?}");
+        });
+    }
+}
+
+#[test]
+fn a_trial_that_somebody_holds_is_left_said_and_reminded_the_next_time() {
+    db_test(async |db| {
+        let outbox = Outbox::new(db.clone()).await;
+        for user in 1..=3 {
+            trial(&outbox, user, HOUR * 7, HOUR * 72).await;
+        }
+        let holder = Holder::begin(&db, "BEGIN; SELECT FROM subscriptions WHERE telegram_id = 1 FOR UPDATE");
+        let (summary, told) = run(&outbox).await;
+        assert_eq!((told.len(), summary.busy, summary.left), (2, 1, 1), "{summary:?}");
+        holder.run("ROLLBACK");
+        assert_eq!(run(&outbox).await.1, ["1 6h"]);
     });
 }
 

@@ -22,13 +22,14 @@ use perennial_core::db::{Database, DbError};
 use perennial_core::ending::{self, EndSettings};
 use perennial_core::operator;
 use perennial_core::ports::{Bounded, Xray};
-use perennial_core::removal::{self, Node};
+use perennial_core::removal::{self, Node, Part, RemovalSettings};
 use perennial_core::time::Deadline;
 
 use sessions::Sessions;
 pub use summary::Summary;
 
-/// Runs the pass. `summary` is filled as the work goes on, so that it is true also when an error ends the pass.
+/// Runs the pass. `summary` is filled as the work goes on, so that it is true also when an error ends the pass;
+/// `progress` is told what each server's part has done so far.
 ///
 /// # Errors
 /// The database's, when they are no row's fault.
@@ -38,6 +39,7 @@ pub async fn run<X: Xray>(
     nodes: &[Node<X>],
     settings: EndSettings<'_>,
     sessions: &Sessions,
+    progress: &dyn Fn(&Part),
     summary: &mut Summary,
 ) -> Result<(), DbError> {
     let nodes = usable_nodes(db, deadline, nodes, &mut summary.warnings).await?;
@@ -46,8 +48,9 @@ pub async fn run<X: Xray>(
         return ended;
     }
     if !db.is_dry_run() {
-        let removals = &mut summary.removals;
-        removal::remove_closing(db, deadline, &nodes, settings.batch_rows, settings.limit, sessions, removals).await?;
+        let EndSettings { batch_rows, limit, .. } = settings;
+        let removing = RemovalSettings { batch_rows, limit, after: sessions, progress };
+        removal::remove_closing(db, deadline, &nodes, removing, &mut summary.removals).await?;
     }
     let (waiting, oldest) =
         db.run_tx("expiring", async |tx| Ok((tx.count_expiring().await?, tx.oldest_expiring().await?))).await?;

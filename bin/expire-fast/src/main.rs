@@ -1,5 +1,7 @@
 //! `expire-fast`: ends what has run out and takes its credential off every Xray server, with proof. One pass, then exit.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use expire_fast::Summary;
@@ -9,8 +11,8 @@ use perennial_boot::{
     Config, Context, Delivery, Entry, ExpireSection, Report, SettingError, Shown, or_none, shown_nodes, shown_share,
     span,
 };
-use perennial_core::ending::{Brake, EndSettings, Ended};
-use perennial_core::removal::Node;
+use perennial_core::ending::{Brake, EndSettings, EndSummary, Ended};
+use perennial_core::removal::{Node, Part, RemovalSummary};
 use perennial_xray::XrayNode;
 
 /// What the settings say about this pass.
@@ -67,6 +69,17 @@ async fn pass(ctx: Context<Settings>) -> anyhow::Result<Report> {
             log::info!(subscription_id = ended.id.0; "ended");
         }
     };
+    // Kept page by page: should the pass be stopped hard, the summary still says what was committed.
+    let (so_far, parts) = (RefCell::new(Summary::default()), RefCell::new(BTreeMap::new()));
+    let ended = |ended: &EndSummary| {
+        so_far.borrow_mut().ended = ended.clone();
+        ctx.interim.keep(&so_far.borrow().report());
+    };
+    let removed = |part: &Part| {
+        parts.borrow_mut().insert(part.node.name.clone(), part.clone());
+        so_far.borrow_mut().removals = RemovalSummary::of(parts.borrow().values().cloned());
+        ctx.interim.keep(&so_far.borrow().report());
+    };
     let settings = EndSettings {
         sources: &["trial", "payment", "grant"],
         grace: ctx.settings.grace,
@@ -74,11 +87,12 @@ async fn pass(ctx: Context<Settings>) -> anyhow::Result<Report> {
         brake: ctx.settings.brake,
         limit: ctx.limit,
         observer: &observer,
+        progress: &ended,
     };
     let sessions = Sessions::new(ctx.settings.on_removed, &ctx.deadline);
     let mut summary = Summary::default();
     let nodes = &ctx.settings.nodes;
-    let outcome = expire_fast::run(&ctx.db, &ctx.deadline, nodes, settings, &sessions, &mut summary).await;
+    let outcome = expire_fast::run(&ctx.db, &ctx.deadline, nodes, settings, &sessions, &removed, &mut summary).await;
     summary.warnings.extend(sessions.warnings());
     let mut report = summary.report();
     ctx.interim.keep(&report);

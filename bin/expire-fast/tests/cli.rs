@@ -279,6 +279,41 @@ fn a_hanging_node_costs_the_budget_at_most_and_a_stop_ends_the_pass_in_good_orde
     });
 }
 
+/// Two stops: the second one ends it at once, with what was committed and nothing of what was under way.
+#[test]
+fn a_pass_that_is_stopped_hard_says_what_was_committed_before() {
+    db_test(async |db| {
+        let client = db.client().await;
+        let over = put(&client, 1, 3, 2).await;
+        let servers = [FakeXray::start().unwrap(), FakeXray::start().unwrap()];
+        servers.iter().for_each(|server| serve(server, &over));
+        let hangs = "CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                         PERFORM pg_sleep(CASE NEW.node WHEN 'de2' THEN 60 ELSE 0 END); RETURN NEW; END $$;
+                     CREATE TRIGGER hang BEFORE INSERT ON removals FOR EACH ROW EXECUTE FUNCTION hang()";
+        client.batch_execute(hangs).await.unwrap();
+        let addresses = servers.each_ref().map(FakeXray::address);
+        let nodes = [("de1", addresses[0].as_str()), ("de2", addresses[1].as_str())];
+        let pass = pass_over(&db, &nodes, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut pass = pass.unwrap();
+        let proven = "SELECT count(*) FROM removals";
+        while client.query_typed_one(proven, &[]).await.unwrap().get::<_, i64>(0) < 3 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        while pass.try_wait().unwrap().is_none() {
+            kill_process(Pid::from_child(&pass), Signal::TERM).unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let (code, summary) = ended(&pass.wait_with_output().unwrap());
+        assert_eq!(code, 143, "{summary}");
+        let counts = &summary["counts"];
+        assert_eq!([&counts["listed"], &counts["ended"], &counts["closed"]], [&json!(3); 3], "{summary}");
+        let of = |node: usize, count: &str| summary["nodes"][node][count].clone();
+        assert_eq!([of(0, "removed"), of(0, "proven"), of(1, "proven")], [3, 3, 0].map(|n| json!(n)), "{summary}");
+        assert_eq!(summary["notices"]["written"], json!(3), "{summary}");
+        client.batch_execute("DROP TRIGGER hang ON removals").await.unwrap();
+    });
+}
+
 /// A hook that keeps what it is told.
 fn hook(folder: &Path, then: &str) -> String {
     let settings = folder.join("perennial.toml");

@@ -9,11 +9,12 @@
 //! no server. Their credentials are closed and left to `expire-fast` to remove.
 //!
 //! A crash before a commit leaves nothing, after it the notices in the outbox. A row that breaks its batch costs itself,
-//! and is parked for this pass after some tries; it still ends.
+//! and is parked for this pass after some tries; it still ends. A row that somebody holds is tried once more at the end.
 
 pub mod flags;
 pub mod plan;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use perennial_core::allowance::Allowance;
@@ -26,6 +27,10 @@ use perennial_core::page::Pages;
 use perennial_core::time::{Deadline, Timestamp, from_micros};
 
 use plan::{Stage, decide};
+
+/// Rows that somebody holds and that are kept for their second try; more of them are tried before the pass goes on, so
+/// that memory does not grow with the number of due rows.
+const BUSY_KEPT: usize = 20_000;
 
 /// A reminder that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +54,8 @@ pub struct Settings<'a> {
     pub max_tries: i32,
     /// Told of every reminder written, after its commit (in a dry run, of every one that would be).
     pub observer: &'a dyn Fn(&Reminded),
+    /// Told after each page what was done so far: for the summary of a pass that is stopped hard.
+    pub progress: &'a dyn Fn(&Summary),
     /// Trials reminded or ended at most; none: all that are due.
     pub limit: Option<u64>,
     /// How trials that are over are ended, within the same limit; none: not by this pass.
@@ -67,7 +74,7 @@ pub struct Summary {
     pub superseded: u64,
     /// Trials ended.
     pub ended: u64,
-    /// Rows somebody else held.
+    /// Rows somebody else held, at the second try, too.
     pub busy: u64,
     /// Rows that failed, parked ones included.
     pub failed: u64,
@@ -90,7 +97,7 @@ pub struct Summary {
 struct Written {
     reminded: Vec<Reminded>,
     superseded: u64,
-    busy: u64,
+    busy: Vec<ReminderKey>,
 }
 
 /// Runs the pass. `summary` is filled as the work goes on, so that it is true also when an error ends the pass.
@@ -111,7 +118,13 @@ pub async fn run(
     // Trouble with a message keeps no trial from its end.
     if let Some(end) = settings.end {
         let mut ended = EndSummary::default();
-        let end = EndSettings { limit: allowance.left(), ..end };
+        let before = summary.clone();
+        let progress = |ended: &EndSummary| {
+            let mut so_far = before.clone();
+            so_far.add(ended.clone());
+            (settings.progress)(&so_far);
+        };
+        let end = EndSettings { limit: allowance.left(), progress: &progress, ..end };
         let outcome = ending::end_due(db, deadline, end, &mut ended).await;
         summary.add(ended);
         outcome?;
@@ -127,52 +140,100 @@ async fn remind(
     summary: &mut Summary,
 ) -> Result<(), DbError> {
     let beginning = ReminderKey { next_reminder_at: from_micros(0).unwrap_or_else(|| db.now()), id: SubscriptionId(0) };
-    let mut cursor = beginning;
-    let mut pages = Pages::above(cursor, settings.batch_rows);
+    let mut pages = Pages::above(beginning, settings.batch_rows);
     let suspects = Suspects::unless(|written: &Written| !written.reminded.is_empty());
+    let reminders = Reminders { db, deadline, settings, allowance, suspects };
+    let mut busy = Vec::new();
     while let Some(page) = pages.next() {
         if deadline.is_over() || allowance.is_used_up() {
             summary.cut_short = deadline.is_over();
-            summary.at_limit = allowance.is_used_up();
-            return count_left(db, cursor, summary).await;
+            break;
         }
         let page = page.at_most(allowance.rows(settings.batch_rows));
         let listed = db.run_tx("list_reminders", async |tx| tx.list_reminders_due(&page).await).await?;
         summary.listed += listed.len() as u64;
-        let batch = run_batch(db, deadline, "remind", &listed, &suspects, async |tx, keys| {
-            write(tx, keys, settings.stages).await
+        reminders.write_page(&listed, summary, &mut busy).await?;
+        pages = page.listed(&listed);
+        if busy.len() >= BUSY_KEPT {
+            reminders.try_again(std::mem::take(&mut busy), summary).await?;
+        }
+    }
+    reminders.try_again(busy, summary).await?;
+    summary.at_limit = allowance.is_used_up();
+    if !summary.cut_short && !summary.at_limit {
+        reminders.suspects.acquit()?;
+    }
+    // Whatever was not got to, held or failed is due as before, unless its holder has seen to it.
+    if summary.cut_short || summary.at_limit || summary.busy + summary.failed > 0 {
+        return count_left(db, beginning, summary).await;
+    }
+    Ok(())
+}
+
+struct Reminders<'a> {
+    db: &'a Database,
+    deadline: &'a Deadline,
+    settings: &'a Settings<'a>,
+    allowance: &'a Allowance,
+    suspects: Suspects<ReminderKey, Written>,
+}
+
+impl Reminders<'_> {
+    /// Writes the reminders of a page. Trials that somebody holds are added to `busy`.
+    async fn write_page(
+        &self,
+        listed: &[ReminderKey],
+        summary: &mut Summary,
+        busy: &mut Vec<ReminderKey>,
+    ) -> Result<(), DbError> {
+        let Settings { stages, max_tries, .. } = *self.settings;
+        let batch = run_batch(self.db, self.deadline, "remind", listed, &self.suspects, async |tx, keys| {
+            write(tx, keys, stages).await
         });
         let batch = batch.await;
         crash_point!("remind.after_commit");
         for piece in batch.pieces {
             match piece {
                 Piece::Done(written) => {
-                    written.reminded.iter().for_each(settings.observer);
-                    allowance.spend(written.reminded.len() as u64);
+                    self.allowance.spend(written.reminded.len() as u64);
                     summary.count(&written);
+                    written.reminded.iter().for_each(self.settings.observer);
+                    busy.extend(written.busy);
                 }
-                Piece::Held(_) => summary.busy += 1,
+                Piece::Held(key) => busy.push(key),
                 Piece::Failed(key, error) => {
-                    record_failed(db, key, &error, settings.max_tries).await?;
+                    record_failed(self.db, key, &error, max_tries).await?;
                     summary.failed += 1;
                 }
             }
         }
-        if let Some(error) = batch.error {
-            return Err(error);
-        }
-        cursor = listed.last().copied().unwrap_or(cursor);
-        pages = page.listed(&listed);
+        (self.settings.progress)(summary);
+        batch.error.map_or(Ok(()), Err)
     }
-    suspects.acquit()?;
-    // Whatever was held or failed is due as before, unless the other holder has seen to it.
-    if summary.busy + summary.failed > 0 { count_left(db, beginning, summary).await } else { Ok(()) }
+
+    /// The second try of trials that somebody held. What is held again and still due is left to the next pass.
+    async fn try_again(&self, busy: Vec<ReminderKey>, summary: &mut Summary) -> Result<(), DbError> {
+        let (mut held, mut rest) = (Vec::new(), busy.as_slice());
+        while !rest.is_empty() && !self.deadline.is_over() && !self.allowance.is_used_up() {
+            let (listed, later) = rest.split_at(rest.len().min(self.allowance.rows(self.settings.batch_rows)));
+            self.write_page(listed, summary, &mut held).await?;
+            rest = later;
+        }
+        held.extend_from_slice(rest);
+        for listed in held.chunks(self.settings.batch_rows) {
+            let still = self.db.run_tx("still_to_remind", async |tx| tx.still_due_for_reminder(listed).await).await?;
+            summary.busy += still.unsigned_abs();
+        }
+        Ok(())
+    }
 }
 
 /// One transaction: claim, decide, write.
 async fn write(tx: &Tx<'_>, listed: &[ReminderKey], stages: &[Stage]) -> Result<Written, DbError> {
     let claimed = tx.claim_reminders_due(listed).await?;
-    let mut written = Written { busy: (listed.len() - claimed.len()) as u64, ..Written::default() };
+    let got: HashSet<SubscriptionId> = claimed.iter().map(|trial| trial.id).collect();
+    let busy = listed.iter().copied().filter(|key| !got.contains(&key.id)).collect();
+    let mut written = Written { busy, ..Written::default() };
     let mut notices = Vec::new();
     let mut reminders = Vec::new();
     let mut moments: Vec<(SubscriptionId, Option<Timestamp>)> = Vec::with_capacity(claimed.len());
@@ -227,7 +288,6 @@ impl Summary {
         self.reminded += reminded;
         self.notices_written += reminded;
         self.superseded += written.superseded;
-        self.busy += written.busy;
     }
 
     fn add(&mut self, ended: EndSummary) {

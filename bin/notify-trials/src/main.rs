@@ -76,8 +76,11 @@ async fn pass(ctx: Context<Trials>) -> anyhow::Result<Report> {
             log::info!(subscription_id = id.0, stage = stage.as_str(); "trial reminded");
         }
     };
+    // Kept page by page: should the pass be stopped hard, the summary still says what was committed.
+    let so_far = |so_far: &Summary| ctx.interim.keep(&report(so_far));
     let settings = Settings {
         observer: &reminded,
+        progress: &so_far,
         stages: &ctx.settings.stages,
         batch_rows: ctx.batch_rows,
         max_tries: MAX_TRIES,
@@ -90,6 +93,7 @@ async fn pass(ctx: Context<Trials>) -> anyhow::Result<Report> {
             brake,
             limit: None,
             observer: &observer,
+            progress: &|_| {},
         }),
     };
     let mut summary = Summary::default();

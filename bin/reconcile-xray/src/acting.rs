@@ -16,9 +16,15 @@ use crate::worker::Worker;
 /// Users that were replaced and their inbounds, to be looked at once more.
 type Replaced = Vec<(Want, XrayUser)>;
 
-impl<X: Xray> Worker<'_, X> {
-    /// Does what is to be done. Every chunk is complete in itself, so that the budget may end between any two.
+impl<'a, X: Xray> Worker<'a, X> {
+    /// Does what is to be done. Every chunk is complete in itself, so that the budget may end between any two. What kept
+    /// unused credentials from being retired ends nothing else, and is told at the end.
     pub(crate) async fn act(&mut self, examined: &Examined) -> Result<(), Trouble> {
+        self.act_on(examined).await?;
+        self.doubt.take().map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    async fn act_on(&mut self, examined: &Examined) -> Result<(), Trouble> {
         let Examined { comparison, brakes, .. } = examined;
         let restores = self.settings.absent == Absent::Restore;
         let missing = comparison.missing.iter().filter(|_| restores);
@@ -118,7 +124,7 @@ impl<X: Xray> Worker<'_, X> {
             .copied()
             .filter(|want| known.get(&want.credential).is_some_and(|row| want.purpose.allows(row.standing)))
             .collect();
-        let users: Vec<(Want, &InboundTag, XrayUser)> = wants
+        let users: Vec<(Want, &'a InboundTag, XrayUser)> = wants
             .iter()
             .filter(|want| want.purpose != Purpose::Restore)
             .filter_map(|want| {
@@ -129,15 +135,15 @@ impl<X: Xray> Worker<'_, X> {
             })
             .collect();
         let xray = &self.node.xray;
-        let found = self.call_each(&users, |(_, tag, user)| xray.find_user(tag, &user.email)).await?;
+        let found = self.call_each(&users, |(_, tag, user)| (*tag, xray.find_user(tag, &user.email))).await?;
         let is_repaired =
             |want: Want, user: &XrayUser, found| want.purpose != Purpose::Replace(SHARED_UUID) && is_right(user, found);
         let (repaired, wrong): (Vec<_>, Vec<_>) =
             users.into_iter().zip(&found).partition(|((want, _, user), found)| is_repaired(*want, user, found));
         let repaired: HashSet<(u16, CredentialId)> = repaired.iter().map(|((done, _, _), _)| key(done)).collect();
         wants.retain(|want| !repaired.contains(&key(want)));
-        let wrong: Vec<(Want, &InboundTag, XrayUser)> = wrong.into_iter().map(|(user, _)| user).collect();
-        let removed = self.call_each(&wrong, |(_, tag, user)| xray.remove_user(tag, &user.email)).await?;
+        let wrong: Vec<(Want, &'a InboundTag, XrayUser)> = wrong.into_iter().map(|(user, _)| user).collect();
+        let removed = self.call_each(&wrong, |(_, tag, user)| (*tag, xray.remove_user(tag, &user.email))).await?;
         crash_point!("reconcile.stripped");
         let taken = removed.iter().filter(|answer| matches!(answer, Ok(Removal::Removed))).count();
         log::debug!(node = self.node.name.as_str(), users = taken; "taken off to be put there anew");
@@ -173,8 +179,11 @@ impl<X: Xray> Worker<'_, X> {
     }
 
     /// What the next list is compared with: this one, with what was done since. Not after a brake has spoken: a list that
-    /// is too short must not become the measure by being short twice.
+    /// is too short must not become the measure by being short twice; nor while an inbound is not listed.
     async fn remember_size(&self) -> Result<(), Trouble> {
+        if !self.unusable.borrow().is_empty() {
+            return Ok(());
+        }
         let users = (self.summary.listed + self.summary.restored).saturating_sub(self.summary.removed);
         let users = i64::try_from(users).unwrap_or(i64::MAX);
         let name = &self.node.name;

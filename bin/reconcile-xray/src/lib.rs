@@ -34,6 +34,7 @@ mod worker;
 
 use std::time::Duration;
 
+use futures_util::lock::Mutex;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use perennial_core::db::{Database, DbError, NodeRow};
 use perennial_core::ports::{Bounded, Xray};
@@ -111,7 +112,8 @@ pub async fn run<X: Xray>(
             xray: Bounded { xray: &node.xray, node: &node.name, deadline },
         })
         .collect();
-    let workers = || nodes.iter().map(|node| Worker::new(db, deadline, settings, node));
+    let retiring = Mutex::new(());
+    let workers = || nodes.iter().map(|node| Worker::new(db, deadline, settings, node, &retiring));
     let outcome = match &settings.effect {
         Effect::All if db.is_dry_run() => planning::show(workers(), settings, summary).await,
         Effect::All if settings.limit.is_some() => limited::run(workers(), settings, summary).await,

@@ -74,9 +74,9 @@ impl<'a, X: Xray> Worker<'a, X> {
             })
             .collect();
         let xray = &self.node.xray;
-        let added = self.call_each(&users, |one| xray.add_user(one.tag, &one.user)).await?;
+        let added = self.call_each(&users, |one| (one.tag, xray.add_user(one.tag, &one.user))).await?;
         crash_point!("reconcile.added_not_looked_at");
-        let found = self.call_each(&users, |one| xray.find_user(one.tag, &one.user.email)).await?;
+        let found = self.call_each(&users, |one| (one.tag, xray.find_user(one.tag, &one.user.email))).await?;
 
         let is_there: Vec<bool> = users.iter().zip(&found).map(|(one, found)| is_right(&one.user, found)).collect();
         let by_us = users.iter().zip(&added).zip(&is_there);
@@ -160,8 +160,8 @@ impl<'a, X: Xray> Worker<'a, X> {
 
     async fn withdraw(&mut self, closed: &[Putting<'a>]) -> Result<(), Trouble> {
         let xray = &self.node.xray;
-        self.call_each(closed, |one| xray.remove_user(one.tag, &one.user.email)).await?;
-        let left = self.call_each(closed, |one| xray.find_user(one.tag, &one.user.email)).await?;
+        self.call_each(closed, |one| (one.tag, xray.remove_user(one.tag, &one.user.email))).await?;
+        let left = self.call_each(closed, |one| (one.tag, xray.find_user(one.tag, &one.user.email))).await?;
         for (one, found) in closed.iter().zip(&left) {
             let (node, email) = (self.node.name.as_str(), one.row.email.as_str());
             if matches!(found, Ok(None)) {

@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use perennial_core::batch::{Piece, Suspects, run_batch};
+use perennial_core::batch::{Batch, Piece, Suspects, run_batch};
 use perennial_core::crash_point;
-use perennial_core::db::{CredentialState, NewAudit};
+use perennial_core::db::{CredentialState, NewAudit, Tx};
 use perennial_core::ids::CredentialId;
 use perennial_core::ports::{InboundTag, Removal, Xray};
-use perennial_core::reconcile::{Comparison, Extra, Place, Trouble, Watched, Why};
+use perennial_core::reconcile::{Comparison, Extra, Place, Standing, Trouble, Watched, Why};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -15,9 +15,9 @@ use crate::hash::uuid_hash;
 use crate::worker::Worker;
 
 /// A user that goes.
-struct Going<'a> {
+struct Going<'a, 'l> {
     tag: &'a InboundTag,
-    email: &'a str,
+    email: &'l str,
     uuid: Option<Uuid>,
     credential: Option<CredentialId>,
     why: Why,
@@ -32,15 +32,15 @@ impl<'a, X: Xray> Worker<'a, X> {
         extras: &[Extra],
         put_back: &HashSet<CredentialId>,
     ) -> Result<(), Trouble> {
-        let unused = self.retire(extras).await?;
+        let closed = self.retire(extras).await?;
         crash_point!("reconcile.retired_not_removed");
         let strangers = self.still_strangers(comparison, extras, put_back).await?;
-        let going: Vec<Going<'_>> = extras
+        let going: Vec<Going<'a, '_>> = extras
             .iter()
             .filter(|extra| match extra.why {
                 // Closed is final. A group is fixed for life.
                 Why::Closed | Why::Watched(Watched::OtherGroup) => true,
-                Why::Watched(Watched::Unused) => extra.credential.is_some_and(|id| unused.contains(&id)),
+                Why::Watched(Watched::Unused) => extra.credential.is_some_and(|id| closed.contains(&id)),
                 Why::Watched(Watched::Unknown) => strangers.contains(&extra.place),
             })
             .map(|extra| {
@@ -50,9 +50,9 @@ impl<'a, X: Xray> Worker<'a, X> {
             })
             .collect();
         let xray = &self.node.xray;
-        let removed = self.call_each(&going, |one| xray.remove_user(one.tag, one.email)).await?;
+        let removed = self.call_each(&going, |one| (one.tag, xray.remove_user(one.tag, one.email))).await?;
         crash_point!("reconcile.removed_not_proven");
-        let left = self.call_each(&going, |one| xray.find_user(one.tag, one.email)).await?;
+        let left = self.call_each(&going, |one| (one.tag, xray.find_user(one.tag, one.email))).await?;
 
         let mut gone = Vec::new();
         let mut by_us = Vec::new();
@@ -71,7 +71,7 @@ impl<'a, X: Xray> Worker<'a, X> {
         self.record_gone(&gone, &by_us).await
     }
 
-    async fn record_gone(&mut self, gone: &[(&str, &str)], by_us: &[&Going<'_>]) -> Result<(), Trouble> {
+    async fn record_gone(&mut self, gone: &[(&str, &str)], by_us: &[&Going<'_, '_>]) -> Result<(), Trouble> {
         if gone.is_empty() {
             return Ok(());
         }
@@ -92,28 +92,43 @@ impl<'a, X: Xray> Worker<'a, X> {
     }
 
     /// Retires the unused ones that are still so: once that is committed nobody can be granted them, so that the removal
-    /// that follows hurts nobody, however late. Answers which.
-    async fn retire(&self, extras: &[Extra]) -> Result<HashSet<CredentialId>, Trouble> {
+    /// that follows hurts nobody, however late. Answers which are closed now, those included that somebody else has
+    /// closed meanwhile: another node's part of this pass, as a rule. What cannot be retired stays where it is.
+    async fn retire(&mut self, extras: &[Extra]) -> Result<HashSet<CredentialId>, Trouble> {
         let unused = extras.iter().filter(|extra| extra.why == Why::Watched(Watched::Unused));
         let mut ids: Vec<CredentialId> = unused.filter_map(|extra| extra.credential).collect();
         ids.sort_unstable();
         ids.dedup();
-        let suspects = Suspects::unless(|retired: &Vec<CredentialId>| !retired.is_empty());
-        let batch =
-            run_batch(self.db, self.deadline, "retire", &ids, &suspects, async |tx, ids| tx.retire_unused(ids).await);
-        let batch = batch.await;
-        let mut retired = HashSet::new();
+        let batch = {
+            let _turn = self.retiring.lock().await;
+            let suspects = Suspects::unless(|retired: &Vec<CredentialId>| !retired.is_empty());
+            let body = async |tx: &Tx<'_>, ids: &[CredentialId]| tx.retire_unused(ids).await;
+            let Batch { pieces, error } = run_batch(self.db, self.deadline, "retire", &ids, &suspects, body).await;
+            Batch { pieces, error: error.or_else(|| suspects.acquit().err()) }
+        };
+        let mut closed = HashSet::new();
         for piece in batch.pieces {
             match piece {
-                Piece::Done(ids) => retired.extend(ids),
+                Piece::Done(ids) => closed.extend(ids),
                 Piece::Held(_) => {}
                 Piece::Failed(id, error) => {
                     log::error!(credential_id = id.0, error:% = error; "could not be retired, and stays");
+                    self.summary.failed += 1;
                 }
             }
         }
-        batch.error.map_or_else(|| suspects.acquit(), Err)?;
-        Ok(retired)
+        match batch.error {
+            Some(error) if error.may_be_of_a_row() => {
+                log::error!(node = self.node.name.as_str(), error:% = error; "unused credentials could not be retired");
+                self.summary.failed += (ids.len() - closed.len()) as u64;
+                self.doubt.get_or_insert(error);
+            }
+            Some(error) => return Err(error.into()),
+            None => {}
+        }
+        let others = self.credentials(ids.into_iter().filter(|id| !closed.contains(id))).await?;
+        closed.extend(others.into_values().filter(|row| row.standing == Standing::Closed).map(|row| row.id));
+        Ok(closed)
     }
 
     /// The unknown ones that the database still does not know. Where one has the UUID of an open credential of that
@@ -152,7 +167,7 @@ impl<'a, X: Xray> Worker<'a, X> {
     }
 }
 
-fn removal_audit(node: &str, one: &Going<'_>, owners: &HashMap<CredentialId, CredentialState>) -> NewAudit {
+fn removal_audit(node: &str, one: &Going<'_, '_>, owners: &HashMap<CredentialId, CredentialState>) -> NewAudit {
     let owner = one.credential.and_then(|id| owners.get(&id));
     NewAudit {
         action: "removed",

@@ -27,8 +27,10 @@ impl<X: Xray> Worker<'_, X> {
     ) -> Result<Vec<Fate>, Trouble> {
         let extras = std::mem::take(&mut examined.comparison.extras);
         let mut all_fates = Vec::new();
-        for (number, inbound) in self.node.inbounds.iter().enumerate() {
-            let of_inbound = |extra: &&Extra| usize::from(extra.place.inbound) == number;
+        let unlisted = &examined.comparison.unlisted;
+        let listed: Vec<_> = (0_u16..).zip(&self.node.inbounds).filter(|(n, _)| !unlisted.contains_key(n)).collect();
+        for (number, inbound) in &listed {
+            let of_inbound = |extra: &&Extra| extra.place.inbound == *number;
             let watched: Vec<Seen<'_>> = extras
                 .iter()
                 .filter(of_inbound)
@@ -50,7 +52,7 @@ impl<X: Xray> Worker<'_, X> {
             all_fates.extend(fates);
         }
         if !self.only_looks() {
-            let tags: Vec<&str> = self.node.inbounds.iter().map(|inbound| inbound.tag.0.as_str()).collect();
+            let tags: Vec<&str> = listed.iter().map(|(_, inbound)| inbound.tag.0.as_str()).collect();
             let name = &self.node.name;
             self.db.run_tx("adopt_node", async |tx| tx.adopt_node(name, &tags).await).await?;
         }

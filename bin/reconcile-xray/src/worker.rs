@@ -1,11 +1,14 @@
 //! One node's part of the pass: compare, watch, look at the brakes, act.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
+
+use futures_util::lock::Mutex;
 
 use perennial_core::db::{CredentialState, Database, DbError};
 use perennial_core::ids::CredentialId;
-use perennial_core::ports::{Bounded, InboundTag, Xray, XrayError};
+use perennial_core::ports::{Bounded, InboundTag, Lost, Xray, XrayError};
 use perennial_core::reconcile::{Comparison, Trouble, Why, compare};
 use perennial_core::removal::Node;
 use perennial_core::time::Deadline;
@@ -22,7 +25,15 @@ pub(crate) struct Worker<'a, X> {
     pub(crate) deadline: &'a Deadline,
     pub(crate) settings: &'a Settings<'a>,
     pub(crate) node: &'a Node<Bounded<'a, X>>,
+    /// Held by who retires credentials: two nodes must not skip each other's.
+    pub(crate) retiring: &'a Mutex<()>,
     pub(crate) summary: NodeSummary,
+    /// Inbounds that cannot be worked on, and why.
+    pub(crate) unusable: RefCell<BTreeMap<&'a InboundTag, XrayError>>,
+    /// Calls without an answer.
+    pub(crate) lost: RefCell<Lost>,
+    /// Why nothing could be retired, where that may be everybody's trouble.
+    pub(crate) doubt: Option<DbError>,
 }
 
 impl<'a, X: Xray> Worker<'a, X> {
@@ -31,9 +42,11 @@ impl<'a, X: Xray> Worker<'a, X> {
         deadline: &'a Deadline,
         settings: &'a Settings<'a>,
         node: &'a Node<Bounded<'a, X>>,
+        retiring: &'a Mutex<()>,
     ) -> Self {
         let summary = NodeSummary { name: node.name.clone(), ..NodeSummary::default() };
-        Self { db, deadline, settings, node, summary }
+        let (unusable, lost) = (RefCell::default(), RefCell::default());
+        Self { db, deadline, settings, node, retiring, summary, unusable, lost, doubt: None }
     }
 
     /// Nothing may be written, here or there.
@@ -45,6 +58,9 @@ impl<'a, X: Xray> Worker<'a, X> {
     pub(crate) async fn examine(&mut self) -> Result<Examined, Trouble> {
         let comparison = compare(self.db, self.deadline, self.node, &self.settings.owners).await?;
         self.summary.reachable = true;
+        for (number, error) in &comparison.unlisted {
+            self.give_up(self.inbound(*number).0, error);
+        }
         self.count_compared(&comparison);
         let name = &self.node.name;
         let memory = self.db.run_tx("node_memory", async |tx| tx.node_memory(name).await).await?;
@@ -85,6 +101,8 @@ impl<'a, X: Xray> Worker<'a, X> {
     /// Takes over how the work ended. Only the database's trouble is everybody's.
     pub(crate) fn settle(&mut self, outcome: Result<(), Trouble>) -> Result<(), DbError> {
         let name = self.node.name.as_str();
+        let of_inbounds: Vec<String> = self.unusable.borrow().values().map(ToString::to_string).collect();
+        self.summary.error = (!of_inbounds.is_empty()).then(|| of_inbounds.join("; "));
         match outcome {
             Ok(()) => Ok(()),
             Err(Trouble::OutOfTime) => {

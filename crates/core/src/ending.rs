@@ -8,7 +8,7 @@
 //!
 //! A row that `renew` will charge (it renews itself, is not parked, the wallet covers the price) is left to it for the
 //! grace; then it ends too. A batch that fails is run again row by row. Ending is never parked: a row that fails is
-//! counted and tried by the next pass.
+//! counted and tried by the next pass. A row that somebody holds is tried once more at the end.
 //!
 //! **The brake:** when more rows are due at once than allowed, none is ended; a bad UPDATE must not cut off everybody.
 
@@ -29,6 +29,9 @@ use crate::time::{Deadline, Timestamp, from_micros, micros};
 pub const BRAKE_FREE: i64 = 20;
 /// A share of 1.
 const WHOLE: u32 = 1_000_000;
+/// Rows that somebody holds and that are kept for their second try; more of them are tried before the pass goes on, so
+/// that memory does not grow with the number of due rows.
+const BUSY_KEPT: usize = 20_000;
 
 /// When so many rows are due at once that a person must look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,8 @@ pub struct EndSettings<'a> {
     pub limit: Option<u64>,
     /// Told of every ended row, after its commit (in a dry run, of every row that would end).
     pub observer: &'a dyn Fn(&Ended),
+    /// Told after each page what was done so far: for the summary of a pass that is stopped hard.
+    pub progress: &'a dyn Fn(&EndSummary),
 }
 
 /// A row that was ended.
@@ -72,7 +77,7 @@ pub struct Ended {
 enum Fate {
     Ended(Ended),
     LeftToRenew,
-    Busy,
+    Busy(EndKey),
     Failed,
 }
 
@@ -91,7 +96,7 @@ pub struct EndSummary {
     pub closed: u64,
     /// Rows left to `renew` for the grace.
     pub left_to_renew: u64,
-    /// Rows somebody else held.
+    /// Rows somebody else held, at the second try, too.
     pub busy: u64,
     /// Rows that failed.
     pub failed: u64,
@@ -126,19 +131,22 @@ pub async fn end_due(
     let beginning = EndKey { expires_at: from_micros(0).unwrap_or_else(|| db.now()), id: SubscriptionId(0) };
     let mut pages = Pages::above(beginning, settings.batch_rows);
     let suspects = Suspects::unless(|(fates, _): &Written| fates.iter().any(|fate| matches!(fate, Fate::Ended(_))));
-    let allowance = Allowance::of(settings.limit);
-    while let Some(page) = pages.next().filter(|_| !deadline.is_over() && !allowance.is_used_up()) {
-        let page = page.at_most(allowance.rows(settings.batch_rows));
+    let pass = Pass { db, deadline, settings, allowance: Allowance::of(settings.limit), suspects };
+    let mut busy = Vec::new();
+    while let Some(page) = pages.next().filter(|_| !deadline.is_over() && !pass.allowance.is_used_up()) {
+        let page = page.at_most(pass.allowance.rows(settings.batch_rows));
         let listed = db.run_tx("list_end_due", async |tx| tx.list_end_due(&page, settings.sources).await).await?;
-        let ended = summary.ended;
-        let outcome = end_page(db, deadline, settings, &listed, &suspects, summary).await;
-        allowance.spend(summary.ended - ended);
-        outcome?;
+        summary.listed += listed.len() as u64;
+        pass.end_page(&listed, summary, &mut busy).await?;
         pages = page.listed(&listed);
+        if busy.len() >= BUSY_KEPT {
+            pass.try_again(std::mem::take(&mut busy), summary).await?;
+        }
     }
-    suspects.acquit()?;
+    pass.try_again(busy, summary).await?;
+    summary.at_limit = pass.allowance.is_used_up();
+    pass.suspects.acquit()?;
     summary.cut_short = deadline.is_over();
-    summary.at_limit = allowance.is_used_up();
     if summary.cut_short || summary.at_limit || summary.busy > 0 || summary.failed > 0 {
         count_left(db, settings, summary).await?;
     }
@@ -171,42 +179,73 @@ fn fewest_active(due: i64, share_millionths: u32) -> i64 {
     i64::try_from(enough).unwrap_or(i64::MAX)
 }
 
-async fn end_page(
-    db: &Database,
-    deadline: &Deadline,
-    settings: EndSettings<'_>,
-    listed: &[EndKey],
-    suspects: &Suspects<EndKey, Written>,
-    summary: &mut EndSummary,
-) -> Result<(), DbError> {
-    summary.listed += listed.len() as u64;
-    let batch =
-        run_batch(db, deadline, "end", listed, suspects, async |tx, keys| end(tx, keys, settings.grace).await).await;
-    crash_point!("end.after_commit");
-    for piece in batch.pieces {
-        match piece {
-            Piece::Done((fates, notices_written)) => {
-                for fate in &fates {
-                    if let Fate::Ended(ended) = fate {
-                        (settings.observer)(ended);
-                    }
+struct Pass<'a> {
+    db: &'a Database,
+    deadline: &'a Deadline,
+    settings: EndSettings<'a>,
+    allowance: Allowance,
+    suspects: Suspects<EndKey, Written>,
+}
+
+impl Pass<'_> {
+    /// Ends the rows of a page. Those that somebody holds are added to `busy`.
+    async fn end_page(
+        &self,
+        listed: &[EndKey],
+        summary: &mut EndSummary,
+        busy: &mut Vec<EndKey>,
+    ) -> Result<(), DbError> {
+        let grace = self.settings.grace;
+        let batch = run_batch(self.db, self.deadline, "end", listed, &self.suspects, async |tx, keys| {
+            end(tx, keys, grace).await
+        });
+        let batch = batch.await;
+        crash_point!("end.after_commit");
+        for piece in batch.pieces {
+            let (fates, notices_written) = match piece {
+                Piece::Done(written) => written,
+                Piece::Held(key) => (vec![Fate::Busy(key)], 0),
+                Piece::Failed(key, error) => {
+                    log::error!(subscription_id = key.id.0, error:% = error; "could not be ended, tried again next pass");
+                    (vec![Fate::Failed], 0)
                 }
-                summary.count(&fates, notices_written);
-            }
-            Piece::Held(_) => summary.count(&[Fate::Busy], 0),
-            Piece::Failed(key, error) => {
-                log::error!(subscription_id = key.id.0, error:% = error; "could not be ended, tried again next pass");
-                summary.count(&[Fate::Failed], 0);
+            };
+            let before = summary.ended;
+            summary.count(&fates, notices_written);
+            self.allowance.spend(summary.ended - before);
+            for fate in &fates {
+                match fate {
+                    Fate::Ended(ended) => (self.settings.observer)(ended),
+                    Fate::Busy(key) => busy.push(*key),
+                    Fate::LeftToRenew | Fate::Failed => {}
+                }
             }
         }
+        (self.settings.progress)(summary);
+        batch.error.map_or(Ok(()), Err)
     }
-    batch.error.map_or(Ok(()), Err)
+
+    /// The second try of rows that somebody held. What is held again and still due is left to the next pass.
+    async fn try_again(&self, busy: Vec<EndKey>, summary: &mut EndSummary) -> Result<(), DbError> {
+        let (mut held, mut rest) = (Vec::new(), busy.as_slice());
+        while !rest.is_empty() && !self.deadline.is_over() && !self.allowance.is_used_up() {
+            let (listed, later) = rest.split_at(rest.len().min(self.allowance.rows(self.settings.batch_rows)));
+            self.end_page(listed, summary, &mut held).await?;
+            rest = later;
+        }
+        held.extend_from_slice(rest);
+        for listed in held.chunks(self.settings.batch_rows) {
+            let still = self.db.run_tx("still_due_to_end", async |tx| tx.still_due_to_end(listed).await).await?;
+            summary.busy += still.unsigned_abs();
+        }
+        Ok(())
+    }
 }
 
 /// One transaction: claim, look whose credential is still used, write.
 async fn end(tx: &Tx<'_>, listed: &[EndKey], grace: Duration) -> Result<Written, DbError> {
     let claimed = tx.claim_end_due(listed).await?;
-    let busy = listed.len() - claimed.len();
+    let got: HashSet<SubscriptionId> = claimed.iter().map(|row| row.id).collect();
     let now = tx.now();
     let (renewing, ending): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|row| is_left_to_renew(row, now, grace));
     let ids: Vec<SubscriptionId> = ending.iter().map(|row| row.id).collect();
@@ -249,7 +288,7 @@ async fn end(tx: &Tx<'_>, listed: &[EndKey], grace: Duration) -> Result<Written,
         })
         .collect();
     fates.extend(std::iter::repeat_n(Fate::LeftToRenew, renewing.len()));
-    fates.extend(std::iter::repeat_n(Fate::Busy, busy));
+    fates.extend(listed.iter().filter(|key| !got.contains(&key.id)).map(|key| Fate::Busy(*key)));
     Ok((fates, notices_written))
 }
 
@@ -309,7 +348,8 @@ impl EndSummary {
                     self.closed += u64::from(row.closed);
                 }
                 Fate::LeftToRenew => self.left_to_renew += 1,
-                Fate::Busy => self.busy += 1,
+                // It is counted when it is held again.
+                Fate::Busy(_) => {}
                 Fate::Failed => self.failed += 1,
             }
         }

@@ -5,6 +5,7 @@
 //! the types see to: who holds a `Tx` has no client.
 
 mod bounded;
+mod lost;
 mod user_list;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 pub use bounded::Bounded;
+pub use lost::Lost;
 pub use user_list::{ListedUser, UserList, UserListBuilder};
 
 /// Where on a server a credential is let in: the tag of a VLESS inbound.

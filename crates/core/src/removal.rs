@@ -112,6 +112,13 @@ impl RemovalSummary {
         0
     }
 
+    /// What these parts come to.
+    pub fn of(parts: impl IntoIterator<Item = Part>) -> Self {
+        let mut summary = Self::default();
+        parts.into_iter().for_each(|part| summary.merge(part));
+        summary
+    }
+
     fn merge(&mut self, part: Part) {
         self.expired += part.expired.values().sum::<u64>();
         for (seconds, rows) in part.expired {
@@ -123,10 +130,11 @@ impl RemovalSummary {
     }
 }
 
-/// One server's part while it is under way.
-#[derive(Default)]
-struct Part {
-    node: NodeSummary,
+/// One server's part, also while it is under way.
+#[derive(Debug, Clone, Default)]
+pub struct Part {
+    /// What was done there.
+    pub node: NodeSummary,
     expired: BTreeMap<u64, u64>,
     cut_short: bool,
     at_limit: bool,
@@ -139,7 +147,20 @@ pub trait AfterRemoval<X> {
     async fn removed(&self, node: &Node<X>, credentials: &[Closing]);
 }
 
-/// Removes closing credentials from all servers, proves it and confirms; with a limit, so many at most from each server.
+/// How to remove.
+#[derive(Clone, Copy)]
+pub struct RemovalSettings<'a, A> {
+    /// Credentials a transaction.
+    pub batch_rows: usize,
+    /// Credentials at most from each server; none: all that are closing.
+    pub limit: Option<u64>,
+    /// Told of what was proven gone.
+    pub after: &'a A,
+    /// Told again and again what a server's part has done so far: for the summary of a pass that is stopped hard.
+    pub progress: &'a dyn Fn(&Part),
+}
+
+/// Removes closing credentials from all servers, proves it and confirms.
 ///
 /// # Errors
 /// The database's. A server's trouble is in its part of the summary.
@@ -147,12 +168,11 @@ pub async fn remove_closing<X: Xray, A: AfterRemoval<X>>(
     db: &Database,
     deadline: &Deadline,
     nodes: &[Node<X>],
-    batch_rows: usize,
-    limit: Option<u64>,
-    after: &A,
+    settings: RemovalSettings<'_, A>,
     summary: &mut RemovalSummary,
 ) -> Result<(), DbError> {
-    let pass = Pass { db, deadline, batch_rows, limit, after };
+    let RemovalSettings { batch_rows, limit, after, progress } = settings;
+    let pass = Pass { db, deadline, batch_rows, limit, after, progress };
     let mut parts = nodes.iter().map(|node| pass.work_on(node)).collect::<stream::FuturesUnordered<_>>();
     let mut first_error = None;
     while let Some((part, outcome)) = parts.next().await {
@@ -175,6 +195,7 @@ struct Pass<'a, A> {
     batch_rows: usize,
     limit: Option<u64>,
     after: &'a A,
+    progress: &'a dyn Fn(&Part),
 }
 
 impl<A> Pass<'_, A> {
@@ -231,7 +252,6 @@ impl<A> Pass<'_, A> {
         }
         let mut visit = Visit::new(node);
         let outcome = self.sweep(&mut visit, node, part).await;
-        part.node.removed = visit.removed;
         let settled = self.settle(outcome, part);
         let failed = !part.node.reachable;
         part.node.error = part.node.error.take().or_else(|| visit.trouble());
@@ -314,7 +334,10 @@ impl<A> Pass<'_, A> {
                     return Err(Trouble::OutOfTime);
                 }
                 let closing = self.keep_and_list(node, &page).await?;
-                visit.remove(&closing).await?;
+                let outcome = visit.remove(&closing).await;
+                part.node.removed = visit.removed;
+                (self.progress)(part);
+                outcome?;
                 next = page.listed(&closing).next();
                 removed.extend(closing);
             }
@@ -322,6 +345,7 @@ impl<A> Pass<'_, A> {
             let gone = visit.gone(&removed).await?;
             part.node.still_there += (removed.len() - gone.len()) as u64;
             allowance.spend(gone.len() as u64);
+            (self.progress)(part);
             self.after.removed(node, &gone).await;
             let ids: Vec<CredentialId> = gone.iter().map(|credential| credential.key.id).collect();
             crash_point!("removal.proven_not_recorded");
@@ -346,8 +370,11 @@ impl<A> Pass<'_, A> {
             return Ok(());
         }
         part.node.proven += self.db.run_tx("record_proofs", async |tx| tx.record_proofs(&node.name, ids).await).await?;
+        (self.progress)(part);
         crash_point!("removal.recorded_not_confirmed");
-        self.confirm(ids, &mut part.expired).await
+        let confirmed = self.confirm(ids, &mut part.expired).await;
+        (self.progress)(part);
+        confirmed
     }
 
     async fn confirm(&self, ids: &[CredentialId], expired: &mut BTreeMap<u64, u64>) -> Result<(), DbError> {

@@ -35,6 +35,8 @@ pub struct Expire {
     pub dry_run: bool,
     pub limit: Option<u64>,
     pub deadline: Deadline,
+    /// Told of each user whose right was ended, after the commit.
+    pub told: Rc<dyn Fn(i64)>,
 }
 
 /// What it did.
@@ -73,6 +75,7 @@ impl Expire {
             dry_run: false,
             limit: None,
             deadline: Deadline::after(Duration::from_secs(50)),
+            told: Rc::new(|_| {}),
         }
     }
 
@@ -96,7 +99,10 @@ impl Expire {
         let config = self.via.unwrap_or_else(|| self.db.passes_config("expire-fast"));
         let db = Database::connect(config, NoTls, options, self.clock, self.deadline.clone()).unwrap();
         let ended = RefCell::new(Vec::new());
-        let observer = |row: &Ended| ended.borrow_mut().push(row.telegram_id.0);
+        let observer = |row: &Ended| {
+            ended.borrow_mut().push(row.telegram_id.0);
+            (self.told)(row.telegram_id.0);
+        };
         let settings = EndSettings {
             limit: self.limit,
             sources: self.sources,
@@ -104,10 +110,12 @@ impl Expire {
             batch_rows: self.batch_rows,
             brake: self.brake,
             observer: &observer,
+            progress: &|_| {},
         };
         let sessions = Sessions::new(Vec::new(), &self.deadline);
         let mut summary = Summary::default();
-        let error = expire_fast::run(&db, &self.deadline, nodes, settings, &sessions, &mut summary).await.err();
+        let ran = expire_fast::run(&db, &self.deadline, nodes, settings, &sessions, &|_| {}, &mut summary).await;
+        let error = ran.err();
         Expired { summary, ended: ended.into_inner(), error }
     }
 }

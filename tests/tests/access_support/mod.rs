@@ -148,6 +148,11 @@ impl World {
         self.pass().run(servers).await
     }
 
+    /// The same over clients of servers of any kind.
+    pub async fn run_on<X: Xray>(&self, nodes: Vec<Node<X>>) -> Ran {
+        self.pass().run_on(&nodes).await
+    }
+
     /// Nothing is to be done any more, and the pass that finds it so changes nothing, here or there.
     pub async fn assert_at_rest(&self, servers: &[&Rc<Server>]) {
         let before = (self.audit().await, self.orphans().await);

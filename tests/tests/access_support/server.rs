@@ -71,7 +71,7 @@ pub struct Server {
     pub settings: RefCell<Vec<Inbound>>,
     users: RefCell<BTreeMap<String, Users>>,
     calls: RefCell<Vec<Call>>,
-    /// Kind, e-mail (empty: any), how often yet.
+    /// Kind, e-mail or for a list its tag (empty: any), how often yet.
     faults: RefCell<Vec<(Kind, String, usize, Fault)>>,
     hooks: RefCell<Vec<(Kind, String, Hook)>>,
     at_call: RefCell<Option<(usize, Hook)>>,
@@ -189,7 +189,7 @@ impl Server {
         self.faults.borrow_mut().push((kind, String::new(), times, fault));
     }
 
-    /// Makes the next calls about a user go wrong.
+    /// Makes the next calls about a user go wrong, or the next lists of the inbound with this tag.
     pub fn fail_for(&self, kind: Kind, email: &str, times: usize, fault: Fault) {
         self.faults.borrow_mut().push((kind, email.to_owned(), times, fault));
     }
@@ -279,7 +279,10 @@ impl Server {
         let mut faults = self.faults.borrow_mut();
         let fault = faults
             .iter_mut()
-            .find(|(of, about, times, _)| *of == kind && *times > 0 && (about.is_empty() || about == email))
+            .find(|(of, about, times, _)| {
+                let is_it = about.is_empty() || about == if kind == Kind::List { &tag.0 } else { email };
+                *of == kind && *times > 0 && is_it
+            })
             .map(|(_, _, times, fault)| {
                 *times -= 1;
                 fault.clone()

@@ -1,4 +1,5 @@
 //! Somebody else at work, on a thread and a connection of its own, so that it can act while a pass is told an outcome.
+#![allow(unreachable_pub)] // a part of test files of more than one kind
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;

@@ -152,6 +152,9 @@ async fn sides(session: &Session, nodes: &[Node<XrayNode>]) -> Result<Vec<Sides>
             Err(Trouble::Node(error)) => return Err(Failure::unforeseen(error.to_string())),
             Err(Trouble::OutOfTime) => return Err(Failure::unforeseen(format!("{} is too slow", node.name))),
         };
+        if let Some(error) = found.unlisted.values().next() {
+            return Err(Failure::unforeseen(error.to_string()));
+        }
         sides.push(Sides {
             node: node.name.clone(),
             entitled: found.entitled,

@@ -103,6 +103,12 @@ WHERE s.status = 'active' AND s.expires_at <= $3
 FOR NO KEY UPDATE OF s SKIP LOCKED
 FOR UPDATE OF c SKIP LOCKED";
 
+const STILL_DUE_TO_END: &str = "-- still_due_to_end
+SELECT count(*) AS rows
+FROM unnest($1, $2) AS l (expires_at, id)
+JOIN subscriptions s ON s.id = l.id AND s.expires_at = l.expires_at
+WHERE s.status = 'active'";
+
 const CREDENTIALS_IN_USE: &str = "-- credentials_in_use
 SELECT DISTINCT s.credential_id
 FROM subscriptions s
@@ -171,8 +177,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's.
     pub async fn claim_end_due(&self, listed: &[EndKey]) -> Result<Vec<DueToEnd>, DbError> {
-        let (ends, ids): (Vec<Timestamp>, Vec<SubscriptionId>) =
-            listed.iter().map(|key| (key.expires_at, key.id)).unzip();
+        let (ends, ids) = columns(listed);
         let rows = self
             .query(
                 CLAIM_END_DUE,
@@ -184,6 +189,17 @@ impl Tx<'_> {
             )
             .await?;
         rows.iter().map(due_to_end).collect()
+    }
+
+    /// How many listed rows are as they were listed: nobody has ended them, and nothing has moved their ends.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn still_due_to_end(&self, listed: &[EndKey]) -> Result<i64, DbError> {
+        let (ends, ids) = columns(listed);
+        let row =
+            self.query_opt(STILL_DUE_TO_END, &[(&ends, Type::TIMESTAMPTZ_ARRAY), (&ids, Type::INT8_ARRAY)]).await?;
+        row.map_or(Ok(0), |row| column(&row, "rows"))
     }
 
     /// Which of these claimed credentials other active rows use, apart from the `ending` ones. A statement of its own:
@@ -235,6 +251,10 @@ impl Tx<'_> {
         self.execute(CLOSE_CREDENTIALS, &[(/* now */ &self.now(), Type::TIMESTAMPTZ), (&credentials, Type::INT8_ARRAY)])
             .await
     }
+}
+
+fn columns(listed: &[EndKey]) -> (Vec<Timestamp>, Vec<SubscriptionId>) {
+    listed.iter().map(|key| (key.expires_at, key.id)).unzip()
 }
 
 fn due_to_end(row: &Row) -> Result<DueToEnd, DbError> {

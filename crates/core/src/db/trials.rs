@@ -79,6 +79,16 @@ JOIN subscriptions s ON s.id = l.id AND s.next_reminder_at = l.next_reminder_at
 WHERE s.status = 'active' AND s.source = 'trial' AND s.next_reminder_at <= $3
 FOR NO KEY UPDATE OF s SKIP LOCKED";
 
+const STILL_DUE_FOR_REMINDER: &str = "-- still_due_for_reminder
+SELECT count(*) AS rows
+FROM unnest($1, $2) AS l (next_reminder_at, id)
+JOIN subscriptions s ON s.id = l.id AND s.next_reminder_at = l.next_reminder_at
+WHERE s.status = 'active' AND s.source = 'trial'
+    AND NOT EXISTS (
+        SELECT FROM parked p
+        WHERE p.pass = 'notify-trials' AND p.subscription = s.id AND (p.next_try_at IS NULL OR p.next_try_at > $3)
+    )";
+
 const PLAN_REMINDERS: &str = "-- plan_reminders
 UPDATE subscriptions s SET next_reminder_at = n.at FROM unnest($1, $2) AS n (id, at) WHERE s.id = n.id";
 
@@ -128,8 +138,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's.
     pub async fn claim_reminders_due(&self, listed: &[ReminderKey]) -> Result<Vec<DueReminder>, DbError> {
-        let (moments, ids): (Vec<Timestamp>, Vec<SubscriptionId>) =
-            listed.iter().map(|key| (key.next_reminder_at, key.id)).unzip();
+        let (moments, ids) = columns(listed);
         let rows = self
             .query(
                 CLAIM_REMINDERS_DUE,
@@ -141,6 +150,25 @@ impl Tx<'_> {
             )
             .await?;
         rows.iter().map(due_reminder).collect()
+    }
+
+    /// How many listed trials are as they were listed, and not parked.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn still_due_for_reminder(&self, listed: &[ReminderKey]) -> Result<i64, DbError> {
+        let (moments, ids) = columns(listed);
+        let row = self
+            .query_opt(
+                STILL_DUE_FOR_REMINDER,
+                &[
+                    (&moments, Type::TIMESTAMPTZ_ARRAY),
+                    (&ids, Type::INT8_ARRAY),
+                    (/* now */ &self.now(), Type::TIMESTAMPTZ),
+                ],
+            )
+            .await?;
+        row.map_or(Ok(0), |row| column(&row, "rows"))
     }
 
     /// Sets when claimed trials are looked at next; none: never again.
@@ -155,6 +183,10 @@ impl Tx<'_> {
         self.execute(PLAN_REMINDERS, &[(&ids, Type::INT8_ARRAY), (&moments, Type::TIMESTAMPTZ_ARRAY)]).await?;
         Ok(())
     }
+}
+
+fn columns(listed: &[ReminderKey]) -> (Vec<Timestamp>, Vec<SubscriptionId>) {
+    listed.iter().map(|key| (key.next_reminder_at, key.id)).unzip()
 }
 
 fn due_reminder(row: &Row) -> Result<DueReminder, DbError> {

@@ -14,10 +14,10 @@ use crate::time::Deadline;
 /// are two hundred of these.
 const PAGE_ROWS: usize = 5_000;
 
-/// Why there is no comparison. Half a one says nothing about anybody, so nothing is given.
+/// Why there is no comparison. Half of a list says nothing about anybody, so nothing is given.
 #[derive(Debug)]
 pub enum Trouble {
-    /// The server did not give all its lists.
+    /// The server did not give its lists.
     Node(XrayError),
     /// The database.
     Database(DbError),
@@ -37,7 +37,8 @@ impl From<DbError> for Trouble {
     }
 }
 
-/// Lists all inbounds of a node, then reads the database and compares.
+/// Lists all inbounds of a node, then reads the database and compares. An inbound that refuses to be listed, because the
+/// settings do not fit it, costs its own users the comparison and nobody else's; where all do, there is none.
 ///
 /// # Errors
 /// [`Trouble`].
@@ -47,8 +48,16 @@ pub async fn compare<X: Xray>(
     node: &Node<X>,
     owners: &Owners,
 ) -> Result<Comparison, Trouble> {
-    let lists = try_join_all(node.inbounds.iter().map(|inbound| node.xray.list_users(&inbound.tag)));
-    let mut merge = Merge::of(&node.inbounds, owners, lists.await?);
+    let lists =
+        try_join_all(node.inbounds.iter().map(async |inbound| match node.xray.list_users(&inbound.tag).await {
+            Err(error @ (XrayError::Misconfigured { .. } | XrayError::Refused { .. })) => Ok(Err(error)),
+            listed => listed.map(Ok),
+        }));
+    let lists = lists.await?;
+    if let Some(Err(error)) = lists.first().filter(|_| lists.iter().all(Result::is_err)) {
+        return Err(error.clone().into());
+    }
+    let mut merge = Merge::of(&node.inbounds, owners, lists);
     let groups: Vec<&str> = node.inbounds.iter().map(|inbound| inbound.group.as_str()).collect();
     let mut pages = Pages::above(EmailKey::BEGINNING, PAGE_ROWS);
     while let Some(page) = pages.next() {

@@ -1,12 +1,12 @@
 //! Merges the sorted lists of a server with credentials in the same order.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::decide::{Decision, GroupMatch, OnNode, Owner, Owners, Standing, Watched, Wrong, decide, is_plain};
 use super::uuids::{ListedUuids, UuidKey};
 use crate::db::CredentialState;
 use crate::ids::CredentialId;
-use crate::ports::{ListedUser, UserList};
+use crate::ports::{ListedUser, UserList, XrayError};
 use crate::removal::Inbound;
 
 /// A user on a list: number of the inbound, number on its list.
@@ -85,8 +85,10 @@ pub struct Rightful {
 /// What differs between a server and the database. It holds the lists; users are told by their places on them.
 #[derive(Debug, Default)]
 pub struct Comparison {
-    /// The lists, in the order of the node's inbounds.
+    /// The lists, in the order of the node's inbounds; empty for those that are in `unlisted`.
     pub lists: Vec<UserList>,
+    /// Inbounds that refused to be listed, and why: nothing is known of anybody there, so nobody is missing there either.
+    pub unlisted: BTreeMap<u16, XrayError>,
     /// Users listed, an inbound counted each, as all numbers here.
     pub listed: u64,
     /// Users listed whose e-mail is ours or known to the database.
@@ -146,11 +148,21 @@ pub(super) struct Merge<'a> {
 }
 
 impl<'a> Merge<'a> {
-    pub(super) fn of(inbounds: &'a [Inbound], owners: &'a Owners, lists: Vec<UserList>) -> Self {
+    pub(super) fn of(inbounds: &'a [Inbound], owners: &'a Owners, listed: Vec<Result<UserList, XrayError>>) -> Self {
+        let mut unlisted = BTreeMap::new();
+        let lists: Vec<UserList> = (0..)
+            .zip(listed)
+            .map(|(number, listed)| {
+                listed.unwrap_or_else(|error| {
+                    unlisted.insert(number, error);
+                    UserList::default()
+                })
+            })
+            .collect();
         let uuids = lists.iter().map(ListedUuids::of).collect();
         let listed = lists.iter().map(|list| list.len() as u64).sum();
         let cursors = vec![0; lists.len()];
-        let found = Comparison { lists, listed, ..Comparison::default() };
+        let found = Comparison { lists, unlisted, listed, ..Comparison::default() };
         Self { inbounds, owners, uuids, cursors, leftovers: Vec::new(), found }
     }
 
@@ -244,7 +256,8 @@ impl<'a> Merge<'a> {
     /// Counts a right, and notes it when it is missing.
     fn count_wanted(&mut self, number: usize, row: &CredentialState, is_there: bool) {
         let group = self.group_match(number, row);
-        if row.standing != Standing::Entitled || group != GroupMatch::Own {
+        let is_listed = !self.found.unlisted.contains_key(&place(number, 0).inbound);
+        if row.standing != Standing::Entitled || group != GroupMatch::Own || !is_listed {
             return;
         }
         self.found.entitled += 1;

@@ -9,12 +9,10 @@ use super::{Inbound, Node};
 use crate::crash_point;
 use crate::db::Closing;
 use crate::ids::CredentialId;
-use crate::ports::{InboundTag, Removal, Xray, XrayError};
+use crate::ports::{InboundTag, Lost, Removal, Xray, XrayError};
 
 /// Calls under way at once on one server.
 const IN_FLIGHT: usize = 16;
-/// So many calls without an answer, and the server is given up: each costs a deadline.
-const MOST_LOST: usize = 16;
 /// From so many users on, an inbound is listed instead of asked for each.
 const LIST_FROM: usize = 64;
 /// A call about one user costs as much as so many users on a list, measured on Xray v26.10.10.
@@ -28,14 +26,14 @@ pub(super) struct Visit<'a, X> {
     /// How many users were on the last list of an inbound.
     listed: BTreeMap<&'a InboundTag, usize>,
     /// Calls without an answer.
-    lost: usize,
+    lost: Lost,
     /// Users taken off, an inbound counted each.
     pub(super) removed: u64,
 }
 
 impl<'a, X: Xray> Visit<'a, X> {
     pub(super) fn new(node: &'a Node<X>) -> Self {
-        Self { node, unusable: BTreeMap::new(), listed: BTreeMap::new(), lost: 0, removed: 0 }
+        Self { node, unusable: BTreeMap::new(), listed: BTreeMap::new(), lost: Lost::default(), removed: 0 }
     }
 
     /// Why some of its inbounds could not be worked on; none: all could.
@@ -58,7 +56,8 @@ impl<'a, X: Xray> Visit<'a, X> {
     async fn remove_from(&mut self, inbound: &'a Inbound, closing: &[Closing]) -> Result<(), XrayError> {
         let node = self.node;
         let here: Vec<&str> = of_group(inbound, closing).map(|credential| credential.email.as_str()).collect();
-        // The first call alone: a server that is down costs one deadline, not one for each user.
+        let mut no_answer = None;
+        // The first call alone: a server that is down costs one call, not one for each user.
         let (first, rest) = here.split_at(here.len().min(1));
         for part in [first, rest] {
             if self.unusable.contains_key(&inbound.tag) {
@@ -68,16 +67,12 @@ impl<'a, X: Xray> Visit<'a, X> {
             let mut calls = calls.buffer_unordered(IN_FLIGHT);
             while let Some(answer) = calls.next().await {
                 crash_point!("removal.some_removed");
+                self.weigh(&answer)?;
                 match answer {
                     Ok(Removal::Removed) => self.removed += 1,
                     Ok(Removal::WasAbsent) => {}
                     // Done or not: the question that follows tells.
-                    Err(error @ XrayError::Unknown { .. }) => {
-                        self.lost += 1;
-                        if part.len() == 1 || self.lost >= MOST_LOST {
-                            return Err(error);
-                        }
-                    }
+                    Err(error @ XrayError::Unknown { .. }) => no_answer = Some(error),
                     Err(error @ XrayError::Misconfigured { .. }) => {
                         self.give_up(inbound, &error);
                         break;
@@ -87,13 +82,27 @@ impl<'a, X: Xray> Visit<'a, X> {
                 }
             }
         }
-        Ok(())
+        // One user may be the trouble; where none of several is answered for, it is the server.
+        no_answer.filter(|_| here.len() > 1 && !self.lost.has_answered()).map_or(Ok(()), Err)
     }
 
-    /// Asks which of these are gone from every inbound of their group.
+    /// Notes whether a call was answered.
     ///
     /// # Errors
-    /// The server cannot be worked on at all, or an answer is missing: then nothing is proven.
+    /// It was not, and there have been too many of these: the server is given up.
+    fn weigh<T>(&mut self, answer: &Result<T, XrayError>) -> Result<(), XrayError> {
+        let Err(error @ XrayError::Unknown { .. }) = answer else {
+            self.lost.note_answer();
+            return Ok(());
+        };
+        self.lost.note_loss();
+        if self.lost.is_gone() { Err(error.clone()) } else { Ok(()) }
+    }
+
+    /// Asks which of these are gone from every inbound of their group. One for whom the answer is missing is not.
+    ///
+    /// # Errors
+    /// The server cannot be worked on at all, or answers nothing: then nothing is proven.
     pub(super) async fn gone(&mut self, closing: &[Closing]) -> Result<Vec<Closing>, XrayError> {
         let mut unproven = HashSet::new();
         for inbound in &self.node.inbounds {
@@ -116,7 +125,7 @@ impl<'a, X: Xray> Visit<'a, X> {
             self.found_of(inbound, here).await
         };
         match still_there {
-            Err(error @ XrayError::Misconfigured { .. }) => {
+            Err(error @ (XrayError::Misconfigured { .. } | XrayError::Refused { .. })) => {
                 self.give_up(inbound, &error);
                 Ok(all())
             }
@@ -131,16 +140,23 @@ impl<'a, X: Xray> Visit<'a, X> {
         Ok(there.map(|credential| credential.key.id).collect())
     }
 
-    async fn found_of(&self, inbound: &Inbound, here: &[&Closing]) -> Result<Vec<CredentialId>, XrayError> {
-        let asked = stream::iter(here).map(async |credential| {
-            (credential.key.id, self.node.xray.find_user(&inbound.tag, &credential.email).await)
-        });
+    async fn found_of(&mut self, inbound: &Inbound, here: &[&Closing]) -> Result<Vec<CredentialId>, XrayError> {
+        let node = self.node;
+        let asked = stream::iter(here)
+            .map(async |credential| (credential.key.id, node.xray.find_user(&inbound.tag, &credential.email).await));
         let mut asked = asked.buffer_unordered(IN_FLIGHT);
         let mut there = Vec::new();
+        let (mut answers, mut no_answer) = (0, None);
         while let Some((id, answer)) = asked.next().await {
+            self.weigh(&answer)?;
+            answers += usize::from(!matches!(answer, Err(XrayError::Unknown { .. })));
             match answer {
                 Ok(None) => {}
                 Ok(Some(_)) => there.push(id),
+                Err(error @ XrayError::Unknown { .. }) => {
+                    no_answer = Some(error);
+                    there.push(id);
+                }
                 Err(error @ XrayError::Refused { .. }) => {
                     self.note_refusal(&error);
                     there.push(id);
@@ -148,7 +164,8 @@ impl<'a, X: Xray> Visit<'a, X> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(there)
+        // Where nobody was answered for, it is the server and not its users.
+        no_answer.filter(|_| answers == 0).map_or(Ok(there), Err)
     }
 
     fn give_up(&mut self, inbound: &'a Inbound, error: &XrayError) {

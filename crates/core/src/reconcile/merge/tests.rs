@@ -36,7 +36,7 @@ fn list(users: &[(&str, u128)]) -> UserList {
 /// As `compare` does it: open credentials in order, then a look-up of what is left over, one e-mail at a time.
 fn merged(inbounds: &[Inbound], lists: Vec<UserList>, rows: &[CredentialState]) -> Comparison {
     let owners = Owners::new("p.", &["p.protected".to_owned()]);
-    let mut merge = Merge::of(inbounds, &owners, lists);
+    let mut merge = Merge::of(inbounds, &owners, lists.into_iter().map(Ok).collect());
     for row in rows.iter().filter(|row| row.standing.is_open()) {
         merge.take(row);
     }
