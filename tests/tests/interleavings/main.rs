@@ -9,6 +9,7 @@
 
 #[path = "../access_support/mod.rs"]
 mod access_support;
+mod copies;
 mod scene;
 
 use std::rc::Rc;
@@ -19,7 +20,7 @@ use access_support::gate::Gate;
 use access_support::{Fault, Kind, MINUTE, NOW, TAG, World, rights};
 use perennial_testkit::builders::set_bot_clock;
 use perennial_testkit::{TestDb, db_test_unchecked};
-use scene::{ACTS, Act, MISSING, PAYER, Scene, Subject};
+use scene::{ACCIDENTS, Act, BOTS, MISSING, MORE_BOTS, PASSES, PAYER, Scene, Subject};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -47,23 +48,25 @@ async fn somebody_waits(watcher: &Client) {
 /// Runs a pass up to a point, lets somebody act there, lets it go on, and looks at what comes to rest. Answers whether the
 /// pass came that far, and what it was about to say there.
 async fn interleave(world: &Rc<World>, actor: &Rc<Client>, subject: Subject, act: Act, point: Point) -> Option<String> {
-    world.clock.advance(MINUTE);
-    set_bot_clock(&world.client, world.now()).await;
-    let scene = Rc::new(Scene::set(world).await);
-    let before: Vec<(i64, Uuid)> = rights(&world.client, world.now())
-        .await
-        .iter()
-        .zip([PAYER, MISSING])
-        .map(|(right, n)| (n, right.uuid))
-        .collect();
+    let (scene, before) = set_scene(world).await;
     let reached = match point {
         Point::Message(n) => hold_at_message(&scene, actor, subject, act, n).await,
         Point::CallOf(n) => hold_at_call(&scene, actor, subject, act, n).await,
     };
     let what = format!("{subject:?}, {act:?} at {point:?} ({reached:?})");
-    scene.come_to_rest(act).await;
+    scene.come_to_rest(act, &what).await;
     scene.assert_rested(&before, act, &what).await;
     reached
+}
+
+/// A scene, and the UUIDs of those who have a right in it.
+async fn set_scene(world: &Rc<World>) -> (Rc<Scene>, Vec<(i64, Uuid)>) {
+    world.clock.advance(MINUTE);
+    set_bot_clock(&world.client, world.now()).await;
+    let scene = Rc::new(Scene::set(world).await);
+    let rights = rights(&world.client, world.now()).await;
+    let before = rights.iter().zip([PAYER, MISSING]).map(|(right, n)| (n, right.uuid)).collect();
+    (scene, before)
 }
 
 async fn hold_at_message(
@@ -169,37 +172,40 @@ async fn everywhere(db: TestDb, subject: Subject, acts: &[Act], fewest: usize) {
 
 #[test]
 fn bots_act_at_every_point_of_expire_fast() {
-    db_test_unchecked(async |db| everywhere(db, Subject::Expire, &ACTS[..4], 15).await);
+    db_test_unchecked(async |db| everywhere(db, Subject::Expire, &BOTS, 15).await);
 }
 
 #[test]
 fn other_bots_act_at_every_point_of_expire_fast() {
-    db_test_unchecked(async |db| everywhere(db, Subject::Expire, &ACTS[4..7], 15).await);
+    db_test_unchecked(async |db| everywhere(db, Subject::Expire, &MORE_BOTS, 15).await);
 }
 
 #[test]
 fn passes_act_at_every_point_of_expire_fast() {
-    db_test_unchecked(async |db| everywhere(db, Subject::Expire, &ACTS[7..10], 15).await);
+    db_test_unchecked(async |db| everywhere(db, Subject::Expire, &PASSES, 15).await);
 }
 
 #[test]
 fn accidents_happen_at_every_point_of_expire_fast() {
-    db_test_unchecked(async |db| everywhere(db, Subject::Expire, &ACTS[10..], 15).await);
+    db_test_unchecked(async |db| everywhere(db, Subject::Expire, &ACCIDENTS, 15).await);
 }
 
 #[test]
 fn anybody_acts_at_every_point_of_ending_trials() {
-    db_test_unchecked(async |db| everywhere(db, Subject::EndTrials, &ACTS, 5).await);
+    let acts: Vec<Act> = [&BOTS[..], &MORE_BOTS, &PASSES, &ACCIDENTS].concat();
+    db_test_unchecked(async |db| everywhere(db, Subject::EndTrials, &acts, 5).await);
 }
 
 #[test]
 fn bots_act_at_every_point_of_reconcile() {
-    db_test_unchecked(async |db| everywhere(db, Subject::Reconcile, &ACTS[..7], 10).await);
+    let acts: Vec<Act> = [BOTS, MORE_BOTS].concat();
+    db_test_unchecked(async |db| everywhere(db, Subject::Reconcile, &acts, 10).await);
 }
 
 #[test]
 fn passes_and_accidents_at_every_point_of_reconcile() {
-    db_test_unchecked(async |db| everywhere(db, Subject::Reconcile, &ACTS[7..], 10).await);
+    let acts: Vec<Act> = [&PASSES[..], &ACCIDENTS].concat();
+    db_test_unchecked(async |db| everywhere(db, Subject::Reconcile, &acts, 10).await);
 }
 
 /// A removal and an addition that arrive long after everybody has given them up.
@@ -221,7 +227,7 @@ fn requests_that_arrive_late_hurt_nobody_and_are_made_good() {
             for right in rights(&world.client, world.now()).await {
                 assert!(scene.servers[0].lets_in(TAG, right.uuid), "{subject:?} {kind:?}: {} is cut", right.email);
             }
-            scene.come_to_rest(Act::AnHourLater).await;
+            scene.come_to_rest(Act::AnHourLater, "late").await;
             scene.assert_rested(&[], Act::AnHourLater, "late").await;
         }
         assert!(world.now() > NOW && Arc::strong_count(&world.clock) > 0);

@@ -1,6 +1,6 @@
 //! Customers in every state on two servers, what may happen to them, and how both sides must be at rest.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub(crate) const PAYER: i64 = 4;
 pub(crate) const CLOSING: i64 = 5;
 pub(crate) const MISSING: i64 = 6;
 pub(crate) const NEW: i64 = 7;
+/// Has an open credential that no row uses, watched for long enough.
+pub(crate) const UNUSED: i64 = 8;
 
 /// What somebody else does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub(crate) enum Act {
     Cancel,
     /// A payer's credential is replaced; the bot adds the new one.
     Rotate,
+    /// The one with the unused credential buys; the bot adds after its commit.
+    TakeUnused,
     /// The passes, from beginning to end.
     Expire,
     EndTrials,
@@ -52,24 +56,14 @@ pub(crate) enum Act {
     Restart,
     /// The process dies here.
     Die,
+    /// A server is dropped from the settings, and the passes run without it until it is back.
+    Drop,
 }
 
-pub(crate) const ACTS: [Act; 14] = [
-    Act::Purchase,
-    Act::FirstPurchase,
-    Act::AddedAndNeverBought,
-    Act::TopUpAndRenew,
-    Act::TrialUpgrade,
-    Act::Cancel,
-    Act::Rotate,
-    Act::Expire,
-    Act::EndTrials,
-    Act::Reconcile,
-    Act::AnHourLater,
-    Act::Retire,
-    Act::Restart,
-    Act::Die,
-];
+pub(crate) const BOTS: [Act; 4] = [Act::Purchase, Act::FirstPurchase, Act::AddedAndNeverBought, Act::TopUpAndRenew];
+pub(crate) const MORE_BOTS: [Act; 4] = [Act::TrialUpgrade, Act::Cancel, Act::Rotate, Act::TakeUnused];
+pub(crate) const PASSES: [Act; 3] = [Act::Expire, Act::EndTrials, Act::Reconcile];
+pub(crate) const ACCIDENTS: [Act; 5] = [Act::AnHourLater, Act::Retire, Act::Restart, Act::Die, Act::Drop];
 
 /// The pass that is looked at point by point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +78,8 @@ pub(crate) struct Scene {
     pub(crate) servers: [Rc<Server>; 2],
     /// Who was removed by us while open.
     cut: Rc<RefCell<Vec<String>>>,
+    /// The second server is not in the settings.
+    is_dropped: Cell<bool>,
 }
 
 impl Scene {
@@ -99,9 +95,16 @@ impl Scene {
             .await;
         let servers = [Server::new("de1"), Server::new("de2")];
         world.have_met(&[&servers[0], &servers[1]]).await;
-        for (n, balance) in
-            [(OVER, 50_000), (IN_GRACE, 0), (TRIAL, 50_000), (PAYER, 0), (CLOSING, 0), (MISSING, 0), (NEW, 50_000)]
-        {
+        for (n, balance) in [
+            (OVER, 50_000),
+            (IN_GRACE, 0),
+            (TRIAL, 50_000),
+            (PAYER, 0),
+            (CLOSING, 0),
+            (MISSING, 0),
+            (NEW, 50_000),
+            (UNUSED, 50_000),
+        ] {
             User::new(n, 0).put(&world.client).await;
             if balance > 0 {
                 world.execute(&format!("SELECT perennial_top_up({n}, {balance}, '{}')", Uuid::new_v4())).await;
@@ -116,6 +119,13 @@ impl Scene {
         row(PAYER, later).put(&world.client).await;
         Subscription { status: Status::Expiring, ..row(CLOSING, minute_ago) }.put(&world.client).await;
         row(MISSING, later).put(&world.client).await;
+        world.execute(&format!("INSERT INTO credentials (telegram_id) VALUES ({UNUSED})")).await;
+        let watched = format!(
+            "INSERT INTO orphans (node, inbound, email, uuid, reason, first_seen_at, last_seen_at, sightings, adopted)
+             SELECT n.name, '{TAG}', c.email, c.uuid, 'unused', perennial_now() - interval '1 day', perennial_now(), 9, false
+             FROM credentials c, nodes n WHERE c.telegram_id = {UNUSED}"
+        );
+        world.execute(&watched).await;
         let rows = world.client.query_typed("SELECT email, uuid, telegram_id FROM credentials", &[]).await.unwrap();
         for row in rows.iter().filter(|row| row.get::<_, i64>(2) != MISSING) {
             servers.iter().for_each(|server| server.put(TAG, row.get(0), row.get(1)));
@@ -124,7 +134,7 @@ impl Scene {
         for n in 101..=140 {
             servers.iter().for_each(|server| server.put(TAG, &format!("other.{n}"), Uuid::new_v4()));
         }
-        let scene = Self { world: world.clone(), servers, cut: Rc::default() };
+        let scene = Self { world: world.clone(), servers, cut: Rc::default(), is_dropped: Cell::default() };
         for server in &scene.servers {
             scene.guard(server);
         }
@@ -149,8 +159,9 @@ impl Scene {
         });
     }
 
-    pub(crate) fn both(&self) -> [&Rc<Server>; 2] {
-        [&self.servers[0], &self.servers[1]]
+    /// The servers of the settings.
+    pub(crate) fn configured(&self) -> Vec<&Rc<Server>> {
+        self.servers.iter().filter(|server| !(self.is_dropped.get() && server.name == "de2")).collect()
     }
 
     pub(crate) async fn run(&self, subject: Subject, via: Option<Config>) {
@@ -159,13 +170,13 @@ impl Scene {
                 let mut pass = self.world.expire();
                 pass.via = via;
                 // A node retired meanwhile, a row held: said by the exit code, seen at rest.
-                drop(pass.run(&self.both()).await);
+                drop(pass.run(&self.configured()).await);
             }
             Subject::EndTrials => end_trials(&self.world, via).await,
             Subject::Reconcile => {
                 let mut pass: Pass = self.world.pass().limits(None, 1_000_000);
                 pass.via = via;
-                drop(pass.run(&self.both()).await);
+                drop(pass.run(&self.configured()).await);
             }
         }
     }
@@ -220,11 +231,12 @@ impl Scene {
                 self.call(actor, &format!("SELECT perennial_rotate({PAYER}, 'basic', '{key}')")).await;
                 self.bot_adds(PAYER).await;
             }
+            Act::TakeUnused => {
+                self.call(actor, &buy(UNUSED)).await;
+                self.bot_adds(UNUSED).await;
+            }
             Act::Expire => {
-                // The server may be leased by the pass that is held up: it does not wait for it long.
-                let mut pass = self.world.expire();
-                pass.deadline = Deadline::after(Duration::from_millis(400));
-                drop(pass.run(&self.both()).await);
+                self.expire_briefly().await;
             }
             Act::EndTrials => self.run(Subject::EndTrials, None).await,
             Act::Reconcile => self.run(Subject::Reconcile, None).await,
@@ -241,20 +253,51 @@ impl Scene {
             }
             Act::Restart => self.servers.iter().for_each(|server| server.restart()),
             Act::Die => {}
+            Act::Drop => {
+                self.is_dropped.set(true);
+                self.expire_briefly().await;
+                self.run(Subject::Reconcile, None).await;
+            }
         }
     }
 
+    /// The server may be leased by the pass that is held up: it does not wait for it long.
+    async fn expire_briefly(&self) {
+        let mut pass = self.world.expire();
+        pass.deadline = Deadline::after(Duration::from_millis(400));
+        drop(pass.run(&self.configured()).await);
+    }
+
+    /// While a server is not in the settings nothing is believed of it: what was proven gone everywhere is gone there, too.
+    async fn rest_without_it(&self, what: &str) {
+        self.passes_of_each().await;
+        self.world.assert_both_sides_agree(&self.servers[0], what).await;
+        let there = self.servers[1].emails(TAG);
+        let proven = format!("SELECT email FROM credentials WHERE retired_at IS NOT NULL AND telegram_id <> {UNUSED}");
+        for email in self.world.column(&proven).await {
+            assert!(!there.contains(&email), "{what}: {email} is said to be gone, and is on the dropped server");
+        }
+        self.is_dropped.set(false);
+    }
+
+    async fn passes_of_each(&self) {
+        for subject in [Subject::EndTrials, Subject::Expire, Subject::Reconcile] {
+            self.run(subject, None).await;
+        }
+        self.world.advance(GRACE + MINUTE).await;
+    }
+
     /// One ordinary pass of each, with the time that a quarantine takes.
-    pub(crate) async fn come_to_rest(&self, act: Act) {
+    pub(crate) async fn come_to_rest(&self, act: Act, what: &str) {
         // The lease of a copy that died ends.
         self.world.advance(MINUTE).await;
+        if self.is_dropped.get() {
+            self.rest_without_it(what).await;
+        }
         // A stranger is watched first.
         let rounds = if act == Act::AddedAndNeverBought { 3 } else { 1 };
         for _ in 0..rounds {
-            for subject in [Subject::EndTrials, Subject::Expire, Subject::Reconcile] {
-                self.run(subject, None).await;
-            }
-            self.world.advance(GRACE + MINUTE).await;
+            self.passes_of_each().await;
         }
     }
 
@@ -293,6 +336,7 @@ pub(crate) async fn end_trials(world: &World, via: Option<Config>) {
         batch_rows: 200,
         brake: crate::access_support::expire::NO_BRAKE,
         observer: &|_| {},
+        progress: &|_| {},
     };
     let settings = notify_trials::Settings {
         stages: &[],
@@ -300,6 +344,7 @@ pub(crate) async fn end_trials(world: &World, via: Option<Config>) {
         max_tries: 3,
         limit: None,
         observer: &|_| {},
+        progress: &|_| {},
         end: Some(end),
     };
     let mut summary = notify_trials::Summary::default();
