@@ -22,25 +22,46 @@ fn sources(folder: &Path, found: &mut String) {
     }
 }
 
-/// Names in `code` in the last column of a table row whose first column is a number of a defect.
+/// Names in `code` in the last column of a table row whose first column is a letter and a number.
 fn named_tests(document: &str) -> Vec<(String, String)> {
+    let is_number = |text: &str| (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     let rows = document.lines().filter_map(|line| {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        let is_defect = cells[0].split_once('-').is_some_and(|(letter, number)| letter.len() == 1 && number.len() == 2);
-        is_defect.then(|| (cells[0].to_owned(), (*cells.last().unwrap()).to_owned()))
+        let is_row = cells[0].split_once('-').is_some_and(|(letter, number)| letter.len() == 1 && is_number(number));
+        is_row.then(|| (cells[0].to_owned(), (*cells.last().unwrap()).to_owned()))
     });
     rows.collect()
 }
 
 /// How many rows each letter has: a row that is lost is missed.
-const ROWS: &[(&str, usize)] = &[("A", 38), ("T", 28), ("E", 18), ("R", 14), ("G", 19)];
+const ROWS: &[(&str, usize)] = &[("A", 38), ("T", 28), ("E", 18), ("R", 14), ("G", 19), ("O", 18)];
+/// The requirements that are answered.
+const REQUIREMENTS: [&str; 6] = ["W-1", "W-2", "W-7", "W-8", "W-9", "W-18"];
+
+/// Each of these rows names tests, and they are there.
+fn assert_tested(rows: Vec<(String, String)>) {
+    let mut code = String::new();
+    for folder in ["crates", "bin", "tests", "deploy"] {
+        sources(&root().join(folder), &mut code);
+    }
+    for (number, tests) in rows {
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "{number} names no test");
+        for name in names {
+            assert!(code.contains(&format!("fn {name}(")), "{number}: there is no test {name}");
+        }
+    }
+}
+
+#[test]
+fn every_requirement_names_tests_that_are_there() {
+    let rows = named_tests(&fs::read_to_string(root().join("docs/requirements.md")).unwrap());
+    assert_eq!(rows.iter().map(|(number, _)| number.as_str()).collect::<Vec<_>>(), REQUIREMENTS);
+    assert_tested(rows);
+}
 
 #[test]
 fn every_known_defect_names_a_test_that_is_there() {
-    let mut code = String::new();
-    for folder in ["crates", "bin", "tests"] {
-        sources(&root().join(folder), &mut code);
-    }
     let document = fs::read_to_string(root().join("docs/known-defects.md")).unwrap();
     let rows = named_tests(&document);
     for (letter, last) in ROWS {
@@ -51,13 +72,7 @@ fn every_known_defect_names_a_test_that_is_there() {
     }
     let known = |number: &str| ROWS.iter().any(|(letter, _)| number.starts_with(&format!("{letter}-")));
     assert!(rows.iter().all(|(number, _)| known(number)), "a letter is missing in ROWS");
-    for (number, tests) in rows {
-        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
-        assert!(!names.is_empty(), "{number} names no test");
-        for name in names {
-            assert!(code.contains(&format!("fn {name}(")), "{number}: there is no test {name}");
-        }
-    }
+    assert_tested(rows);
 }
 
 /// The headings of a document, without their marks.
