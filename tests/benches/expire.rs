@@ -1,8 +1,8 @@
 //! `cargo bench -p perennial-tests --bench expire [-- USERS…]`: what `expire-fast` makes of the real Xray, next to a bare
 //! client at the same concurrency (DESIGN §7).
 //!
-//! On one server with ten times as many users, so many are taken off, in turn: by the client alone, sixteen calls under
-//! way, no answer asked for again and no database; and by the pass, which also proves by listing that they are gone and
+//! On one server with ten times as many users, so many are taken off, in turn: by a client of plain tonic, sixteen calls
+//! under way, no answer asked for again and no database; and by the pass, which also proves by listing that they are gone and
 //! writes that down. The pass is timed as a whole from the first removal on, and in its removals alone. Printed as a
 //! Markdown table, to be put into `docs/performance.md` as it stands. Wants `scripts/install-xray.sh` to have run.
 #![allow(clippy::float_arithmetic, clippy::cast_precision_loss)] // rates of a report; no money
@@ -23,6 +23,7 @@ use perennial_core::ports::{
 };
 use perennial_core::removal::{Inbound, Node};
 use perennial_core::time::{DatabaseClock, Deadline};
+use perennial_testkit::bare_xray::BareXray;
 use perennial_testkit::db_test_unchecked;
 use perennial_testkit::real_xray::{self, RealXray, Setup, Version};
 use perennial_xray::{NodeSettings, XrayNode};
@@ -62,11 +63,12 @@ async fn compare(
     users: usize,
 ) -> anyhow::Result<String> {
     let xray = XrayNode::connect(NodeSettings::new("de1", server.address()))?;
+    let plain = BareXray::connect(server.address(), TAG).await?;
     put_users(&xray, "other.", users..users * CROWD).await?;
     let (mut bare, mut removals, mut whole) = (Duration::MAX, Duration::MAX, Duration::MAX);
     for _ in 0..ROUNDS {
         put_users(&xray, "p.", 0..users).await?;
-        bare = bare.min(remove_barely(&xray, users).await?);
+        bare = bare.min(remove_barely(&plain, users).await?);
         put_users(&xray, "p.", 0..users).await?;
         load(client, users).await?;
         let took = pass(config.clone(), &xray, users).await?;
@@ -100,14 +102,12 @@ async fn put_users(xray: &XrayNode, prefix: &str, numbers: std::ops::Range<usize
     Ok(())
 }
 
-async fn remove_barely(xray: &XrayNode, users: usize) -> anyhow::Result<Duration> {
-    let tag = InboundTag(TAG.to_owned());
+async fn remove_barely(plain: &BareXray, users: usize) -> anyhow::Result<Duration> {
     let emails: Vec<String> = (0..users).map(|n| format!("p.{n}")).collect();
     let began = Instant::now();
-    let calls = stream::iter(&emails).map(|email| xray.remove_user(&tag, email));
-    let mut calls = calls.buffer_unordered(IN_FLIGHT);
-    while let Some(answer) = calls.next().await {
-        ensure!(answer? == Removal::Removed, "somebody was not there");
+    let mut calls = stream::iter(&emails).map(|email| plain.remove(email)).buffer_unordered(IN_FLIGHT);
+    while let Some(removed) = calls.next().await {
+        removed?;
     }
     Ok(began.elapsed())
 }
@@ -188,10 +188,11 @@ async fn pass(config: tokio_postgres::Config, xray: &XrayNode, users: usize) -> 
         batch_rows: 500,
         brake: Brake { max_ends: None, max_share_millionths: 1_000_000 },
         observer: &|_| {},
+        progress: &|_| {},
     };
     let mut summary = Summary::default();
     let sessions = Sessions::new(Vec::new(), &deadline);
-    expire_fast::run(&db, &deadline, &nodes, settings, &sessions, &mut summary).await?;
+    expire_fast::run(&db, &deadline, &nodes, settings, &sessions, &|_| {}, &mut summary).await?;
     ensure!(summary.report().count("expired") == users as u64, "{summary:?}");
     let Timed { first, last, .. } = &nodes[0].xray;
     let (first, last) = first.get().zip(last.get()).ok_or_else(|| anyhow!("nobody was removed"))?;

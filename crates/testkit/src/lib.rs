@@ -3,6 +3,7 @@
 //!
 //! A dev-dependency only: none of the passes may use it.
 
+pub mod bare_xray;
 pub mod builders;
 pub mod cluster;
 pub mod db;

@@ -9,60 +9,15 @@
 use std::time::Instant;
 
 use futures_util::{StreamExt as _, stream};
-use http::uri::PathAndQuery;
 use perennial_core::ports::{InboundTag, Removal, Xray as _};
+use perennial_testkit::bare_xray::BareXray;
 use perennial_testkit::real_xray::{self, RealXray, Setup, Version};
 use perennial_xray::{NodeSettings, XrayNode};
-use prost::Message;
-use tonic::client::Grpc;
-use tonic::transport::{Channel, Endpoint};
-use tonic_prost::ProstCodec;
 use uuid::Uuid;
 
 const TAG: &str = "vless-in";
 /// Of each client at each concurrency, in turns; the best counts, since other programs only ever slow one down.
 const ROUNDS: usize = 5;
-
-#[derive(Clone, PartialEq, Message)]
-struct Typed {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Alter {
-    #[prost(string, tag = "1")]
-    tag: String,
-    #[prost(message, optional, tag = "2")]
-    operation: Option<Typed>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Remove {
-    #[prost(string, tag = "1")]
-    email: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Nothing {}
-
-/// What anybody would write first.
-struct Bare(Channel);
-
-impl Bare {
-    async fn remove(&self, email: &str) {
-        let value = Remove { email: email.to_owned() }.encode_to_vec();
-        let name = "xray.app.proxyman.command.RemoveUserOperation".to_owned();
-        let request = Alter { tag: TAG.to_owned(), operation: Some(Typed { name, value }) };
-        let path = PathAndQuery::from_static("/xray.app.proxyman.command.HandlerService/AlterInbound");
-        let mut grpc = Grpc::new(self.0.clone());
-        grpc.ready().await.unwrap();
-        let codec = ProstCodec::<Alter, Nothing>::default();
-        grpc.unary(tonic::Request::new(request), path, codec).await.unwrap();
-    }
-}
 
 fn email(i: usize) -> String {
     format!("p.{i}")
@@ -88,7 +43,7 @@ async fn rate(users: usize, in_flight: usize, remove: impl AsyncFn(usize)) -> f6
 
 async fn measure(server: &RealXray) {
     let tag = InboundTag(TAG.to_owned());
-    let bare = Bare(Endpoint::from_shared(server.address()).unwrap().connect().await.unwrap());
+    let bare = BareXray::connect(server.address(), TAG).await.unwrap();
     for (in_flight, users) in [(1, 6_000), (8, 20_000), (16, 20_000), (64, 40_000)] {
         let settings = NodeSettings { max_in_flight: in_flight, ..NodeSettings::new("n1", server.address()) };
         let filler = XrayNode::connect(NodeSettings { max_in_flight: 64, ..settings.clone() }).unwrap();
@@ -96,7 +51,7 @@ async fn measure(server: &RealXray) {
         let (mut best_bare, mut best_ours) = (0.0f64, 0.0f64);
         for _ in 0..ROUNDS {
             fill(&filler, users).await;
-            best_bare = best_bare.max(rate(users, in_flight, async |i| bare.remove(&email(i)).await).await);
+            best_bare = best_bare.max(rate(users, in_flight, async |i| bare.remove(&email(i)).await.unwrap()).await);
             fill(&filler, users).await;
             let ours = async |i| assert_eq!(node.remove_user(&tag, &email(i)).await, Ok(Removal::Removed));
             best_ours = best_ours.max(rate(users, in_flight, ours).await);
