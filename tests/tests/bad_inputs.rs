@@ -32,9 +32,9 @@ const INPUTS: [(Input, u8, &str); 7] = [
     (Input::WrongTag, 3, TAG),
     (Input::Unimplemented, 3, "HandlerService"),
     (Input::TlsWhereThereIsNone, 69, "does not speak TLS"),
-    (Input::Hang, 69, "no answer"),
-    (Input::ListCutShort, 69, "no answer"),
-    (Input::ListThatEndsEarly, 69, "broke off"),
+    (Input::Hang, 69, "none within"),
+    (Input::ListCutShort, 69, "de1: "),
+    (Input::ListThatEndsEarly, 69, "de1: "),
     (Input::ListOverTheLimit, 3, "max_list_bytes"),
 ];
 

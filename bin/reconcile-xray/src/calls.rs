@@ -44,22 +44,18 @@ impl<'a, X: Xray> Worker<'a, X> {
     /// Notes how a call went; an error when the whole server is given up.
     fn weigh(&self, tag: &'a InboundTag, error: Option<&XrayError>) -> Result<(), Trouble> {
         let node = self.node.name.as_str();
+        if matches!(error, Some(XrayError::Unknown { .. })) && self.deadline.is_over() {
+            return Err(Trouble::OutOfTime);
+        }
+        let is_gone = self.lost.borrow_mut().note(error);
         match error {
-            Some(XrayError::Unknown { .. }) if self.deadline.is_over() => return Err(Trouble::OutOfTime),
-            Some(error @ XrayError::Unknown { .. }) => {
-                let mut lost = self.lost.borrow_mut();
-                lost.note_loss();
-                if lost.is_gone() {
-                    return Err(error.clone().into());
-                }
-                return Ok(());
+            Some(error @ (XrayError::Unknown { .. } | XrayError::Unreachable { .. })) if is_gone => {
+                return Err(error.clone().into());
             }
-            Some(error @ XrayError::Unreachable { .. }) => return Err(error.clone().into()),
             Some(error @ XrayError::Misconfigured { .. }) => self.give_up(tag, error),
             Some(error @ XrayError::Refused { .. }) => log::error!(node, error:% = error; "a request was refused"),
-            None => {}
+            Some(XrayError::Unknown { .. } | XrayError::Unreachable { .. }) | None => {}
         }
-        self.lost.borrow_mut().note_answer();
         Ok(())
     }
 

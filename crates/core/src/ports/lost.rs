@@ -1,5 +1,7 @@
 //! Calls without an answer: a server that is gone, or a line that loses some.
 
+use super::XrayError;
+
 /// So many calls in a row without an answer, and the server is gone. As many are under way at once, so that one that
 /// is dead costs one deadline.
 const IN_A_ROW: u64 = 16;
@@ -16,28 +18,27 @@ pub struct Lost {
 }
 
 impl Lost {
-    /// A call was answered, with whatever.
-    pub fn note_answer(&mut self) {
-        self.in_a_row = 0;
-        self.answered += 1;
-    }
-
-    /// A call was not.
-    pub fn note_loss(&mut self) {
+    /// Notes how a call ended. Answers whether nothing more should be asked: nothing is answered any more, or less than
+    /// half is. Who cannot be reached is down if nothing was ever answered; later it is a loss like any other.
+    pub fn note(&mut self, error: Option<&XrayError>) -> bool {
+        let is_down = match error {
+            Some(XrayError::Unreachable { .. }) => self.answered == 0,
+            Some(XrayError::Unknown { .. }) => false,
+            Some(XrayError::Misconfigured { .. } | XrayError::Refused { .. }) | None => {
+                self.in_a_row = 0;
+                self.answered += 1;
+                return false;
+            }
+        };
         self.in_a_row += 1;
         self.lost += 1;
+        is_down || self.in_a_row >= IN_A_ROW || (self.lost >= IN_A_ROW && self.lost > self.answered)
     }
 
     /// Whether anything was ever answered.
     #[must_use]
     pub fn has_answered(&self) -> bool {
         self.answered > 0
-    }
-
-    /// Whether nothing more should be asked: nothing is answered any more, or less than half is.
-    #[must_use]
-    pub fn is_gone(&self) -> bool {
-        self.in_a_row >= IN_A_ROW || (self.lost >= IN_A_ROW && self.lost > self.answered)
     }
 }
 
@@ -48,14 +49,17 @@ mod tests {
     /// After how many calls it is given up, of which the `n`-th is lost where `is_lost` says so.
     fn given_up_after(calls: usize, is_lost: impl Fn(usize) -> bool) -> Option<usize> {
         let mut lost = Lost::default();
-        (1..=calls).find(|n| {
-            if is_lost(*n) {
-                lost.note_loss();
-            } else {
-                lost.note_answer();
-            }
-            lost.is_gone()
-        })
+        let error = XrayError::Unknown { node: "de1".to_owned(), reason: "lost".to_owned() };
+        (1..=calls).find(|n| lost.note(Some(&error).filter(|_| is_lost(*n))))
+    }
+
+    #[test]
+    fn who_cannot_be_reached_is_down_unless_something_was_answered_before() {
+        let error = XrayError::Unreachable { node: "de1".to_owned(), reason: "refused".to_owned() };
+        assert!(Lost::default().note(Some(&error)));
+        let mut lost = Lost::default();
+        assert!(!lost.note(None) && !lost.note(Some(&error)));
+        assert_eq!((1..100).find(|_| lost.note(Some(&error))), Some(15));
     }
 
     #[test]
@@ -64,8 +68,8 @@ mod tests {
             ("dead from the beginning", &(|_| true) as &dyn Fn(usize) -> bool, Some(16)),
             ("dies after a while", &|n| n > 1_000, Some(1_016)),
             ("loses one of ten", &|n| n % 10 == 0, None),
-            ("loses fifteen in a row, again and again", &|n| n % 40 < 15, None),
-            ("loses two of three", &|n| n % 3 > 0, Some(22)),
+            ("loses fifteen in a row, again and again", &|n| n % 60 < 15, None),
+            ("loses two of three", &|n| n % 3 > 0, Some(23)),
         ] {
             assert_eq!(given_up_after(100_000, is_lost), expected, "{what}");
         }

@@ -72,13 +72,12 @@ impl<'a, X: Xray> Visit<'a, X> {
                     Ok(Removal::Removed) => self.removed += 1,
                     Ok(Removal::WasAbsent) => {}
                     // Done or not: the question that follows tells.
-                    Err(error @ XrayError::Unknown { .. }) => no_answer = Some(error),
+                    Err(error @ (XrayError::Unknown { .. } | XrayError::Unreachable { .. })) => no_answer = Some(error),
                     Err(error @ XrayError::Misconfigured { .. }) => {
                         self.give_up(inbound, &error);
                         break;
                     }
                     Err(error @ XrayError::Refused { .. }) => self.note_refusal(&error),
-                    Err(error @ XrayError::Unreachable { .. }) => return Err(error),
                 }
             }
         }
@@ -91,12 +90,9 @@ impl<'a, X: Xray> Visit<'a, X> {
     /// # Errors
     /// It was not, and there have been too many of these: the server is given up.
     fn weigh<T>(&mut self, answer: &Result<T, XrayError>) -> Result<(), XrayError> {
-        let Err(error @ XrayError::Unknown { .. }) = answer else {
-            self.lost.note_answer();
-            return Ok(());
-        };
-        self.lost.note_loss();
-        if self.lost.is_gone() { Err(error.clone()) } else { Ok(()) }
+        let error = answer.as_ref().err();
+        let is_gone = self.lost.note(error);
+        error.filter(|_| is_gone).map_or(Ok(()), |error| Err(error.clone()))
     }
 
     /// Asks which of these are gone from every inbound of their group. One for whom the answer is missing is not.
@@ -149,19 +145,22 @@ impl<'a, X: Xray> Visit<'a, X> {
         let (mut answers, mut no_answer) = (0, None);
         while let Some((id, answer)) = asked.next().await {
             self.weigh(&answer)?;
-            answers += usize::from(!matches!(answer, Err(XrayError::Unknown { .. })));
             match answer {
-                Ok(None) => {}
-                Ok(Some(_)) => there.push(id),
-                Err(error @ XrayError::Unknown { .. }) => {
+                Ok(None) => answers += 1,
+                Ok(Some(_)) => {
+                    answers += 1;
+                    there.push(id);
+                }
+                Err(error @ (XrayError::Unknown { .. } | XrayError::Unreachable { .. })) => {
                     no_answer = Some(error);
                     there.push(id);
                 }
                 Err(error @ XrayError::Refused { .. }) => {
+                    answers += 1;
                     self.note_refusal(&error);
                     there.push(id);
                 }
-                Err(error) => return Err(error),
+                Err(error @ XrayError::Misconfigured { .. }) => return Err(error),
             }
         }
         // Where nobody was answered for, it is the server and not its users.
