@@ -110,10 +110,10 @@ async fn hold_both(
     came == [Came::There; 2]
 }
 
-/// Of so many pairs of points one is tried, of each act another one: three of all, and with `PERENNIAL_SOAK` (`make soak`)
+/// Of so many pairs of points one is tried, of each act another one: two of all, and with `PERENNIAL_SOAK` (`make soak`)
 /// one in eleven.
 fn stride(pairs: usize) -> usize {
-    if std::env::var_os("PERENNIAL_SOAK").is_some() { 11 } else { pairs.div_ceil(3) }
+    if std::env::var_os("PERENNIAL_SOAK").is_some() { 11 } else { pairs.div_ceil(2) }
 }
 
 async fn everywhere(db: TestDb, subjects: [Subject; 2], acts: &[Act]) {

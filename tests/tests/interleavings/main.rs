@@ -133,9 +133,9 @@ async fn hold_at_call(scene: &Rc<Scene>, actor: &Rc<Client>, subject: Subject, a
     (came || happened).then(|| format!("call {n}"))
 }
 
-/// Every tenth point, each act beginning with another one; all of them with `PERENNIAL_SOAK`: `make soak`.
+/// Every twelfth point, each act beginning with another one; all of them with `PERENNIAL_SOAK`: `make soak`.
 fn stride() -> usize {
-    if std::env::var_os("PERENNIAL_SOAK").is_some() { 1 } else { 10 }
+    if std::env::var_os("PERENNIAL_SOAK").is_some() { 1 } else { 12 }
 }
 
 /// The messages of an undisturbed pass at which it is held up: each that follows another one for the first time.
