@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use access_support::gate::Gate;
 use access_support::{Fault, Kind, MINUTE, NOW, TAG, World, rights};
+use perennial_core::ids::SubscriptionId;
 use perennial_testkit::builders::set_bot_clock;
 use perennial_testkit::{TestDb, db_test_unchecked};
 use scene::{ACCIDENTS, Act, BOTS, MISSING, MORE_BOTS, PASSES, PAYER, Scene, Subject};
@@ -64,8 +65,10 @@ async fn set_scene(world: &Rc<World>) -> (Rc<Scene>, Vec<(i64, Uuid)>) {
     world.clock.advance(MINUTE);
     set_bot_clock(&world.client, world.now()).await;
     let scene = Rc::new(Scene::set(world).await);
-    let rights = rights(&world.client, world.now()).await;
-    let before = rights.iter().zip([PAYER, MISSING]).map(|(right, n)| (n, right.uuid)).collect();
+    let mut before = Vec::new();
+    for n in [PAYER, MISSING] {
+        before.push((n, world.credential(n, SubscriptionId(0)).await.uuid));
+    }
     (scene, before)
 }
 
