@@ -12,6 +12,8 @@ use serde_json::Value;
 use support::{files, name, project, read, succeed, tool};
 
 const RULES: &str = "deploy/prometheus/perennial.rules.yml";
+/// Tests of the rules; the second takes weeks in larger steps.
+const TESTS: [&str; 2] = ["perennial.rules.test.yml", "perennial.rules.weeks.test.yml"];
 /// What a pass writes, held to its code by that crate's own tests.
 const WRITTEN: &str = "crates/boot/src/metrics";
 /// Functions and labels of the query language that our names could be taken for.
@@ -71,12 +73,16 @@ fn the_alert_rules_are_right_and_each_speaks_when_it_should() {
     let Some(mut check) = promtool() else { return };
     succeed(check.args(["check", "rules"]).arg(project(RULES)));
     let Some(mut test) = promtool() else { return };
-    succeed(test.args(["test", "rules", "perennial.rules.test.yml"]).current_dir(project("deploy/prometheus")));
+    succeed(test.args(["test", "rules"]).args(TESTS).current_dir(project("deploy/prometheus")));
+}
+
+fn tests() -> String {
+    TESTS.map(|file| read(&format!("deploy/prometheus/{file}"))).join("\n")
 }
 
 #[test]
 fn every_alert_is_tested_and_says_what_to_do() {
-    let (rules, tests) = (read(RULES), read("deploy/prometheus/perennial.rules.test.yml"));
+    let (rules, tests) = (read(RULES), tests());
     let blocks: Vec<&str> = rules.split("- alert: ").skip(1).collect();
     assert!(blocks.len() > 10);
     for block in blocks {
@@ -93,11 +99,7 @@ fn every_alert_is_tested_and_says_what_to_do() {
 fn rules_and_dashboard_use_only_metrics_that_are_written() {
     let written = written_names();
     let dashboard = queries().into_iter().map(|(_, query)| query).collect::<Vec<_>>().join("\n");
-    for (what, text) in [
-        ("rules", read(RULES)),
-        ("rules' tests", read("deploy/prometheus/perennial.rules.test.yml")),
-        ("dashboard", dashboard),
-    ] {
+    for (what, text) in [("rules", read(RULES)), ("rules' tests", tests()), ("dashboard", dashboard)] {
         for used in names(&text).into_iter().filter(|name| name.len() > PREFIX.len()) {
             assert!(written.contains(&used), "{what}: no pass writes {used}");
         }
