@@ -49,6 +49,9 @@ run_unit() { # PASS [FLAG…]
 
 # Below: inside the clean Debian.
 
+# Where Xray's API is seen from there.
+readonly API=/run/xray/api.sock
+
 check_installed() {
     step "installed"
     has_mode '-rw-r----- root:perennial' /etc/perennial/perennial.toml
@@ -90,6 +93,24 @@ set_up() {
     expect 0 as_perennial perennial buy 1001 --tariff basic_1m --auto-renew on --key order-1
     # So that what was just bought is due for renewal.
     sed -i 's/^#window = "6h"$/window = "40d"/' /etc/perennial/perennial.toml
+}
+
+# A real Xray, where the machine has one: a customer gets there and away by the passes alone.
+try_server() {
+    [ -S "$API" ] || return 0
+    step "a customer on a real Xray"
+    printf '[[node]]\nname = "ams-1"\napi = "unix:%s"\n[[node.inbound]]\ntag = "vless-in"\n' "$API" >>/etc/perennial/perennial.toml
+    expect 0 as_perennial perennial nodes check
+    expect 0 run_unit reconcile-xray
+    expect 0 as_perennial perennial nodes check --output json
+    said '"entitled":1'
+    said '"missing":0'
+    expect 0 as_perennial perennial cancel 1 --key stop-1
+    expect 0 run_unit expire-fast
+    expect 0 as_perennial perennial explain 1001
+    said 'proven gone from ams-1'
+    expect 0 as_perennial perennial nodes check --output json
+    said '"listed":0'
 }
 
 run_passes() {
@@ -141,7 +162,7 @@ check_removed() {
 check_purged() {
     step "purged"
     local left
-    left="$(find /etc/perennial /var/lib/perennial /var/log/perennial /etc/logrotate.d/perennial 2>/dev/null | sort | tr '\n' ' ')"
+    left="$({ find /etc/perennial /var/lib/perennial /var/log/perennial /etc/logrotate.d/perennial 2>/dev/null || true; } | sort | tr '\n' ' ')"
     [ "$left" = '/etc/perennial /etc/perennial/texts /etc/perennial/texts/ru.ftl ' ] || fail "left: $left"
     getent passwd perennial >/dev/null || fail "the user is gone, and its number free"
 }
@@ -160,6 +181,7 @@ inside() {
     check_installed
     set_up
     run_passes
+    try_server
     echo '# our own words' >>/etc/perennial/perennial.toml
     mkdir /etc/perennial/texts
     touch /etc/perennial/texts/ru.ftl
@@ -218,8 +240,36 @@ if [ ! -s "$clean" ]; then
     rm -rf "$base"
 fi
 
+# Starts the real Xray that install-xray.sh leaves in the cache, its API on a socket within the clean Debian.
+start_xray() {
+    local python sockets="$root${API%/*}"
+    python="$(find "$(cache_dir)/xray" -path '*/bin/python' 2>/dev/null | sort -V | tail -n 1)"
+    if [ -z "$python" ]; then
+        say "SKIPPED: no real Xray here to be worked on; scripts/install-xray.sh installs it"
+        return
+    fi
+    install -d -m 0755 "$sockets"
+    cat >"$sockets/config.json" <<CONFIG
+{ "log": { "loglevel": "none" }, "stats": {},
+  "api": { "tag": "api", "listen": "$root$API,0666", "services": ["HandlerService", "StatsService"] },
+  "policy": { "levels": { "0": { "statsUserOnline": true } } },
+  "inbounds": [{ "tag": "vless-in", "listen": "$sockets/vless.sock", "protocol": "vless",
+      "settings": { "clients": [], "decryption": "none" } }],
+  "outbounds": [{ "protocol": "freedom" }] }
+CONFIG
+    "$python" -c 'import sys, time, xray; xray.startFromJSON(open(sys.argv[1]).read()); time.sleep(3600)' \
+        "$sockets/config.json" &
+    xray=$!
+    for _ in $(seq 100); do
+        [ ! -S "$root$API" ] || return 0
+        sleep 0.1
+    done
+    fail "the real Xray does not start"
+}
+
+xray=
 root="$(mktemp -d)"
-trap 'umount -q "$root/proc" "$root/dev/shm" "$root/dev" || true; rm -rf --one-file-system "$root"' EXIT
+trap '[ -z "$xray" ] || kill "$xray" || true; umount -q "$root/proc" "$root/dev/shm" "$root/dev" || true; rm -rf --one-file-system "$root"' EXIT
 tar -C "$root" -xf "$clean"
 chmod 0755 "$root"
 
@@ -239,6 +289,7 @@ cp "${BASH_SOURCE[0]}" "$root/packages/test-deb.sh"
 mount --bind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/dev/shm"
 mount -t proc proc "$root/proc"
+start_xray
 chroot "$root" /bin/bash /packages/test-deb.sh --inside
 
 # The units as they lie in the package, read by systemd itself.
