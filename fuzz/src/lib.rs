@@ -9,8 +9,8 @@ use std::path::Path;
 
 use perennial_boot::Config;
 use perennial_core::time::from_micros;
-use perennial_reconcile_xray::plan_file::PlanFile;
 use perennial_texts::{Moment, Params, TextError, Texts, kinds};
+use reconcile_xray::plan_file::PlanFile;
 use serde_json::Value;
 use time::PrimitiveDateTime;
 
