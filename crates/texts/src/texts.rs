@@ -120,6 +120,10 @@ impl Texts {
         }
         // Editors on Windows put a mark in front, which Fluent takes for a syntax error.
         let source = source.trim_start_matches('\u{FEFF}');
+        if let (Origin::File(name), true) = (&origin, nesting(source) > MAX_NESTING) {
+            self.problems.push(Problem::wrong(name, "", "is not used: placeholders within placeholders without end"));
+            return;
+        }
         let (own, errors) = match FluentResource::try_new(source.to_owned()) {
             Ok(resource) => (resource, Vec::new()),
             Err((resource, errors)) => (resource, errors),
@@ -215,6 +219,28 @@ fn canonical(tag: &str) -> Option<String> {
     parse(tag).map(|identifier| identifier.to_string())
 }
 
+/// Placeholders within each other. The shipped texts have two; the parser takes a piece of the stack for each.
+const MAX_NESTING: usize = 50;
+
+/// How deep braces stand within each other in any entry; each entry begins a line.
+fn nesting(source: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for line in source.lines() {
+        if line.starts_with(|first: char| first.is_ascii_alphabetic() || first == '-' || first == '#') {
+            depth = 0;
+        }
+        for character in line.chars() {
+            match character {
+                '{' => depth += 1,
+                '}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            deepest = deepest.max(depth);
+        }
+    }
+    deepest
+}
+
 /// More subtags than any language in use has.
 const MAX_SUBTAGS: usize = 8;
 
@@ -237,6 +263,16 @@ mod tests {
         assert!(narrowing("").is_empty() && narrowing("123").is_empty());
         // A megabyte of subtags: quadratic work would be hours.
         assert_eq!(narrowing(&format!("ru{}", "-a".repeat(500_000))), ["ru"]);
+    }
+
+    #[test]
+    fn a_file_that_nests_without_end_is_not_used_and_costs_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ru.ftl"), format!("renewed = {}", "{ ".repeat(60_000))).unwrap();
+        let texts = Texts::load(Some(folder.path()), Some("ru")).unwrap();
+        assert_eq!(texts.line(None).len(), 2);
+        assert!(texts.problems.iter().any(|problem| problem.to_string().contains("without end")));
+        assert!(SHIPPED.iter().all(|(_, source)| (1..=2).contains(&nesting(source))));
     }
 
     #[test]
