@@ -64,11 +64,12 @@ bench: build-tools server ## Run the benchmarks on a throw-away server that flus
 	@echo '== running the benchmarks'
 	$(TARGET_DIR)/release/with-postgres --durable $(CARGO) bench $(LOCKED) -p perennial-tests $(BENCHARGS)
 
-soak: build-tools server peers ## Kill passes at every point and at random for an hour (SOAKSECONDS=... SOAKARGS=...)
+soak: build-tools server peers ## Kill passes at every point and at random for an hour, simulate years (SOAKSECONDS=... SOAKARGS=...)
 	$(CARGO) build $(LOCKED) --workspace --bins --features perennial-core/crash-points
 	PERENNIAL_SOAK=1 PERENNIAL_SOAK_SECONDS=$(SOAKSECONDS) $(TARGET_DIR)/debug/with-postgres \
 		$(CARGO) $(RUN_TESTS) $(LOCKED) -p perennial-tests --test access_model --test crash_points --test interleavings --test random_kills --test real_xray \
-		$(if $(NEXTEST),--no-fail-fast --no-capture,--no-fail-fast) $(SOAKARGS) $(if $(NEXTEST),,-- --nocapture)
+		--test renew_simulation --test service_simulation \
+		$(if $(NEXTEST),--profile soak --no-fail-fast --no-capture,--no-fail-fast) $(SOAKARGS) $(if $(NEXTEST),,-- --nocapture)
 
 docs: ## Write docs/configuration.md from flags and settings
 	PERENNIAL_WRITE_DOCS=1 $(CARGO) test $(LOCKED) -p perennial-tests --test configuration --quiet

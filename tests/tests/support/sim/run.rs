@@ -129,6 +129,10 @@ impl Simulation {
         due.map(|(index, _)| index).collect()
     }
 
+    pub fn sells(&self, tariff: usize) -> bool {
+        self.model.tariffs[tariff].state == TariffState::Sold
+    }
+
     /// Lets PostgreSQL plan by what is there, as it does in a service that is older than a minute.
     pub async fn analyze(&self) {
         self.world.execute("ANALYZE").await;
