@@ -7,7 +7,7 @@ use notify_trials::plan::{Moment, Stage};
 use notify_trials::{Reminded, Settings, Summary};
 use perennial_boot::{
     Config, Context, Delivery, DeliveryOptions, Entry, Notices, Report, SettingError, Shown, StageMoment,
-    TrialsSection, or_none, shown_share, span,
+    TrialsSection, left_at_least, or_none, shown_share, span,
 };
 use perennial_core::ending::{Brake, EndSettings, Ended};
 
@@ -118,6 +118,7 @@ fn report(summary: &Summary) -> Report {
         ],
         oldest_due_seconds: summary.oldest_due.as_secs(),
         notices: Notices { written: summary.notices_written, ..Notices::default() },
+        warnings: summary.left_at_least.then(|| left_at_least(summary.left)).into_iter().collect(),
         cut_short: summary.cut_short,
         at_limit: summary.at_limit,
         refused_because: summary.refused.clone(),

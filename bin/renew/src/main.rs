@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use perennial_boot::{
     Config, Context, Delivery, DeliveryOptions, Entry, Notices, RenewSection, Report, SettingError, Shown, Span,
-    or_none, span,
+    left_at_least, or_none, span,
 };
 use perennial_core::db::RenewalBounds;
 use perennial_core::time::Timestamp;
@@ -115,10 +115,6 @@ fn report(summary: &Summary) -> Report {
 /// RFC 3339 in UTC, whole seconds.
 fn moment(at: Timestamp) -> String {
     at.truncate_to_second().to_offset(UtcOffset::UTC).format(&Rfc3339).unwrap_or_default()
-}
-
-fn left_at_least(rows: u64) -> String {
-    format!("at least {rows} rows are left; counting stopped there")
 }
 
 fn plan_line(outcome: &Outcome) -> String {

@@ -74,7 +74,7 @@ pub use mode::Mode;
 pub use options::{BaseOptions, LogFormat, Options, Output, parse, parse_from};
 pub use plan::Plan;
 pub use progress::Progress;
-pub use report::{EndToProof, Notices, Report};
+pub use report::{EndToProof, Notices, Report, left_at_least};
 pub use run::run;
 pub use secrecy::forbid_core_dumps;
 pub use setting::SettingError;

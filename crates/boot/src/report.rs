@@ -42,6 +42,12 @@ pub struct EndToProof {
     pub oldest: u64,
 }
 
+/// The warning of a pass that left so many rows that it stopped counting them.
+#[must_use]
+pub fn left_at_least(rows: u64) -> String {
+    format!("at least {rows} rows are left; counting stopped there")
+}
+
 /// Outcome of a pass that came to its end, early or not.
 #[derive(Debug, Clone, Default)]
 #[must_use]

@@ -128,7 +128,7 @@ const STEPS: [&str; 15] = [
 ];
 /// Those that change or decide nothing between database and servers: counts, leases, what a pass remembers of a server; and
 /// the other half of a reading that is one step here.
-const WITHOUT_PART: [&str; 15] = [
+const WITHOUT_PART: [&str; 16] = [
     "adopt_node",
     "count_active",
     "count_end_due",
@@ -142,6 +142,7 @@ const WITHOUT_PART: [&str; 15] = [
     "record_gone",
     "release_node",
     "set_list_size",
+    "still_due_to_end",
     "still_strangers",
     "watch",
 ];

@@ -58,15 +58,20 @@ ORDER BY s.next_reminder_at, s.id
 LIMIT $4";
 
 const COUNT_REMINDERS_LEFT: &str = "-- count_reminders_left
-SELECT count(*) AS rows, min(s.next_reminder_at) AS oldest
-FROM subscriptions s
-WHERE s.status = 'active' AND s.source = 'trial'
-    AND (s.next_reminder_at, s.id) > ($1, $2)
-    AND s.next_reminder_at <= $3
-    AND NOT EXISTS (
-        SELECT FROM parked p
-        WHERE p.pass = 'notify-trials' AND p.subscription = s.id AND (p.next_try_at IS NULL OR p.next_try_at > $3)
-    )";
+SELECT count(*) AS rows, min(d.next_reminder_at) AS oldest
+FROM (
+    SELECT s.next_reminder_at
+    FROM subscriptions s
+    WHERE s.status = 'active' AND s.source = 'trial'
+        AND (s.next_reminder_at, s.id) > ($1, $2)
+        AND s.next_reminder_at <= $3
+        AND NOT EXISTS (
+            SELECT FROM parked p
+            WHERE p.pass = 'notify-trials' AND p.subscription = s.id AND (p.next_try_at IS NULL OR p.next_try_at > $3)
+        )
+    ORDER BY s.next_reminder_at, s.id
+    LIMIT $4
+) d";
 
 const CLAIM_REMINDERS_DUE: &str = "-- claim_reminders_due
 SELECT s.id, s.telegram_id, s.tariff, s.starts_at, s.expires_at, s.next_reminder_at,
@@ -115,11 +120,15 @@ impl Tx<'_> {
             .collect()
     }
 
-    /// How many trials are to be looked at beyond the cursor, and since when the oldest.
+    /// How many trials are to be looked at beyond the cursor, so many at most, and since when the oldest.
     ///
     /// # Errors
     /// The database's.
-    pub async fn count_reminders_left(&self, after: ReminderKey) -> Result<(i64, Option<Timestamp>), DbError> {
+    pub async fn count_reminders_left(
+        &self,
+        after: ReminderKey,
+        at_most: i64,
+    ) -> Result<(i64, Option<Timestamp>), DbError> {
         let row = self
             .query_opt(
                 COUNT_REMINDERS_LEFT,
@@ -127,6 +136,7 @@ impl Tx<'_> {
                     (&after.next_reminder_at, Type::TIMESTAMPTZ),
                     (&after.id, Type::INT8),
                     (/* now */ &self.now(), Type::TIMESTAMPTZ),
+                    (&at_most, Type::INT8),
                 ],
             )
             .await?;
