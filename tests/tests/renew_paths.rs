@@ -119,7 +119,7 @@ const CHANGED_BY_A_TRIGGER: &[(Sabotage, &str)] = &[
     ),
     (
         Sabotage { what: "AFTER deletes the row", body: "DELETE FROM subscriptions WHERE id = NEW.id;", ..AFTER },
-        "payments_subscription_id_fkey",
+        "payments_subscription_exists",
     ),
     (
         Sabotage {
