@@ -59,8 +59,11 @@ END $$;
 CREATE TRIGGER users_open_wallet AFTER INSERT ON users
     REFERENCING NEW TABLE AS opened FOR EACH STATEMENT EXECUTE FUNCTION users_open_wallet();
 
+-- Its statements are planned once a session, before anybody knows how few rows a batch has: left to itself the planner reads
+-- tables of some hundred thousand rows whole, for each batch. By key is right for any number.
 CREATE FUNCTION transfers_post() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+    SET enable_hashjoin = off SET enable_mergejoin = off SET random_page_cost = 1.1
 AS $$
 DECLARE
     wrong text;
