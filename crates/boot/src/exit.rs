@@ -56,7 +56,7 @@ impl Exit {
             Self::Partial => "done, some rows failed or parked",
             Self::Refused => "refused at a brake; a person must look",
             Self::Unavailable => "database or every node unreachable",
-            Self::Stopped => "stopped early (budget, SIGTERM), work left; the next pass goes on",
+            Self::Stopped => "stopped early (budget, SIGTERM, limit), work left; the next pass goes on",
             Self::Configuration => "configuration, schema version or installation wrong",
             Self::Panicked => "a defect of the program (panic)",
             Self::Signalled(_) => "stopped at once by a second signal; 128 and the signal's number",
