@@ -20,7 +20,8 @@ pub struct LedgerTotals {
 // What came into wallets and did not go on is in them. Beyond bigint the largest is shown.
 const READ_TOTALS: &str = "-- read_ledger_totals
 SELECT
-    least(greatest(0, coalesce(sum(CASE WHEN t.kind IN ('renewal', 'purchase') THEN -t.kopecks ELSE t.kopecks END), 0)),
+    least(greatest(-9223372036854775808,
+        coalesce(sum(CASE WHEN t.kind IN ('renewal', 'purchase') THEN -t.kopecks ELSE t.kopecks END), 0)),
         9223372036854775807)::bigint AS wallets,
     least(coalesce(sum(t.kopecks) FILTER (WHERE t.kind IN ('renewal', 'purchase')), 0), 9223372036854775807)::bigint
         AS charged,
