@@ -269,7 +269,7 @@ CONFIG
 
 xray=
 root="$(mktemp -d)"
-trap '[ -z "$xray" ] || kill "$xray" || true; umount -q "$root/proc" "$root/dev/shm" "$root/dev" || true; rm -rf --one-file-system "$root"' EXIT
+trap '[ -z "$xray" ] || kill -KILL "$xray" || true; umount -q "$root/proc" "$root/dev/shm" "$root/dev" || true; rm -rf --one-file-system "$root"' EXIT
 tar -C "$root" -xf "$clean"
 chmod 0755 "$root"
 
