@@ -35,7 +35,7 @@ pub struct Seen<'a> {
 pub enum Fate {
     /// It stays for good.
     Adopted,
-    /// It stays for now.
+    /// It is watched: it stays until the grace is over and it was seen a second time.
     Waiting,
     /// It may be removed.
     Ripe,
