@@ -135,7 +135,7 @@ impl RenewPass<'_> {
         }
         self.fold_turnovers().await;
         summary.at_limit &= summary.left > 0;
-        self.count_waiting(summary).await
+        Ok(())
     }
 
     /// Lists page after page and renews up to `workers` of them at once; `cursor` is the last key listed.
@@ -248,12 +248,6 @@ impl RenewPass<'_> {
                 Err(error) => return log::warn!(error:% = error; "turnovers were not put together"),
             }
         }
-    }
-
-    async fn count_waiting(&self, summary: &mut Summary) -> Result<(), DbError> {
-        let waiting = self.db.run_tx("count_waiting", async |tx| tx.count_waiting_notices().await).await?;
-        summary.notices_waiting = waiting.unsigned_abs();
-        Ok(())
     }
 
     /// Counts rows that were not got to; they came due so long before their ends.

@@ -104,7 +104,7 @@ fn report(summary: &Summary) -> Report {
         ],
         charged: Some(summary.charged),
         oldest_due_seconds: summary.oldest_due.as_secs(),
-        notices: Notices { written: summary.notices_written, waiting: summary.notices_waiting, ..Notices::default() },
+        notices: Notices { written: summary.notices_written, ..Notices::default() },
         warnings: summary.left_at_least.then(|| left_at_least(summary.left)).into_iter().collect(),
         cut_short: summary.cut_short,
         at_limit: summary.at_limit,

@@ -96,8 +96,6 @@ pub struct Summary {
     pub charged: Kopecks,
     /// Notices written.
     pub notices_written: u64,
-    /// Notices waiting to be sent, after the pass.
-    pub notices_waiting: u64,
     /// Since when the oldest row of `left` has been due.
     pub oldest_due: Duration,
     /// The pass ended before its work did.
