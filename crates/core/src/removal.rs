@@ -9,11 +9,13 @@
 //! Only closed credentials are ever removed here, and a closed credential is never granted again. So a removal that
 //! arrives late, twice or after a crash can hurt nobody, and nothing has to be put back.
 
+mod summary;
 mod visit;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join;
 use futures_util::stream::{self, StreamExt};
 
 use crate::allowance::Allowance;
@@ -24,6 +26,7 @@ use crate::page::{Page, Pages};
 use crate::ports::{InboundTag, Xray, XrayError};
 use crate::reconcile::Trouble;
 use crate::time::{Deadline, from_micros};
+pub use summary::{NodeSummary, Part, RemovalSummary};
 use visit::Visit;
 
 /// So many users are removed, or for so long, before all of them are asked for together.
@@ -61,83 +64,6 @@ impl<X> Node<X> {
     pub fn inbounds_of<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Inbound> {
         self.inbounds.iter().filter(move |inbound| inbound.group == group)
     }
-}
-
-/// What one server's part of the pass did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NodeSummary {
-    /// Its name.
-    pub name: String,
-    /// False: it failed to answer, or was left alone after earlier failures.
-    pub reachable: bool,
-    /// Users taken off, an inbound counted each.
-    pub removed: u64,
-    /// Credentials proven gone.
-    pub proven: u64,
-    /// Credentials asked for and not proven gone.
-    pub still_there: u64,
-    /// Why it was given up, or some of its inbounds were.
-    pub error: Option<String>,
-}
-
-/// What was removed and proven.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[must_use]
-pub struct RemovalSummary {
-    /// A part a server, by name.
-    pub nodes: Vec<NodeSummary>,
-    /// Rows expired.
-    pub expired: u64,
-    /// Whole seconds from end to proof → rows.
-    pub end_to_proof: BTreeMap<u64, u64>,
-    /// The budget ended before the work did.
-    pub cut_short: bool,
-    /// On some server as many were taken off as may be, and more are closing.
-    pub at_limit: bool,
-}
-
-impl RemovalSummary {
-    /// The smallest number of seconds within which `percent` of the proofs came.
-    #[must_use]
-    pub fn within(&self, percent: u64) -> u64 {
-        let rows: u64 = self.end_to_proof.values().sum();
-        let wanted = (rows * percent).div_ceil(100);
-        let mut seen = 0;
-        for (seconds, rows) in &self.end_to_proof {
-            seen += rows;
-            if seen >= wanted {
-                return *seconds;
-            }
-        }
-        0
-    }
-
-    /// What these parts come to.
-    pub fn of(parts: impl IntoIterator<Item = Part>) -> Self {
-        let mut summary = Self::default();
-        parts.into_iter().for_each(|part| summary.merge(part));
-        summary
-    }
-
-    fn merge(&mut self, part: Part) {
-        self.expired += part.expired.values().sum::<u64>();
-        for (seconds, rows) in part.expired {
-            *self.end_to_proof.entry(seconds).or_default() += rows;
-        }
-        self.cut_short |= part.cut_short;
-        self.at_limit |= part.at_limit;
-        self.nodes.push(part.node);
-    }
-}
-
-/// One server's part, also while it is under way.
-#[derive(Debug, Clone, Default)]
-pub struct Part {
-    /// What was done there.
-    pub node: NodeSummary,
-    expired: BTreeMap<u64, u64>,
-    cut_short: bool,
-    at_limit: bool,
 }
 
 /// Told of credentials just proven gone from a server: for sessions that live on there.
@@ -328,18 +254,17 @@ impl<A> Pass<'_, A> {
             // Who is not proven gone is no effect, and does not stand in the way of those behind him.
             let round = allowance.rows(ROUND_USERS);
             let (mut removed, began) = (Vec::new(), Instant::now());
-            while let Some(page) = next.take_if(|_| removed.len() < round && began.elapsed() < ROUND_LIMIT) {
-                let page = if allowance.is_limited() { page.at_most(round - removed.len()) } else { page };
-                if self.deadline.is_over() {
-                    return Err(Trouble::OutOfTime);
-                }
-                let closing = self.keep_and_list(node, &page).await?;
-                let outcome = visit.remove(&closing).await;
+            let mut closing = self.keep_and_list(node, &mut next, round).await?;
+            while !closing.is_empty() {
+                // The page after this one is read meanwhile.
+                let room =
+                    if began.elapsed() < ROUND_LIMIT { round.saturating_sub(removed.len() + closing.len()) } else { 0 };
+                let (ahead, outcome) = join(self.keep_and_list(node, &mut next, room), visit.remove(&closing)).await;
                 part.node.removed = visit.removed;
                 (self.progress)(part);
                 outcome?;
-                next = page.listed(&closing).next();
-                removed.extend(closing);
+                removed.append(&mut closing);
+                closing = ahead?;
             }
             crash_point!("removal.removed_not_proven");
             let gone = visit.gone(&removed).await?;
@@ -356,13 +281,25 @@ impl<A> Pass<'_, A> {
         Ok(())
     }
 
-    async fn keep_and_list<X>(&self, node: &Node<X>, page: &Page<ClosingKey>) -> Result<Vec<Closing>, DbError> {
-        self.db
-            .run_tx("list_closing", async |tx| {
-                tx.keep_node(&node.name, tx.now() + LEASE).await?;
-                tx.list_closing(page, &node.name).await
-            })
-            .await
+    /// The next page, as far as there is room for it; the lease is kept with it.
+    async fn keep_and_list<X>(
+        &self,
+        node: &Node<X>,
+        next: &mut Option<Page<ClosingKey>>,
+        room: usize,
+    ) -> Result<Vec<Closing>, Trouble> {
+        let Some(page) = next.take_if(|_| room > 0) else { return Ok(Vec::new()) };
+        if self.deadline.is_over() {
+            return Err(Trouble::OutOfTime);
+        }
+        let page = if self.limit.is_some() { page.at_most(room) } else { page };
+        let closing = self.db.run_tx("list_closing", async |tx| {
+            tx.keep_node(&node.name, tx.now() + LEASE).await?;
+            tx.list_closing(&page, &node.name).await
+        });
+        let closing = closing.await?;
+        *next = page.listed(&closing).next();
+        Ok(closing)
     }
 
     async fn keep_proofs<X>(&self, node: &Node<X>, ids: &[CredentialId], part: &mut Part) -> Result<(), DbError> {

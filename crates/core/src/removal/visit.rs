@@ -58,7 +58,7 @@ impl<'a, X: Xray> Visit<'a, X> {
         let here: Vec<&str> = of_group(inbound, closing).map(|credential| credential.email.as_str()).collect();
         let mut no_answer = None;
         // The first call alone: a server that is down costs one call, not one for each user.
-        let (first, rest) = here.split_at(here.len().min(1));
+        let (first, rest) = here.split_at(here.len().min(usize::from(!self.lost.has_answered())));
         for part in [first, rest] {
             if self.unusable.contains_key(&inbound.tag) {
                 return Ok(());
