@@ -14,6 +14,7 @@
 
 mod compare;
 mod decide;
+mod emails;
 mod merge;
 mod uuids;
 

@@ -46,7 +46,7 @@ pub use outbox::{
     ClaimSettings, ClaimedNotice, ClosedNotice, EndedLeases, Held, NoticeKey, QuietHours, Recorded, slot,
 };
 pub use parked::{FailedTry, Parking, Verdict};
-pub use reconcile::{CredentialState, EmailKey, NodeMemory, Orphan, UuidOwner};
+pub use reconcile::{CredentialState, NodeMemory, Orphan, UuidOwner};
 pub use removals::{Closing, ClosingKey, Expired};
 pub use renewals::{DueForRenewal, MOST_LEFT, RenewalBounds, RenewalDue, RenewalKey};
 pub use runs::{RECORD_RUN, RunStart};
@@ -260,11 +260,13 @@ impl Database {
     ) -> Result<Tx<'a>, DbError> {
         let statement = self.options.statement_limit.min(limit).as_millis().max(1);
         let lock = self.options.lock_limit.min(limit).as_millis().max(1);
-        // JIT compiles for longer than our statements run.
+        // JIT compiles for longer than our statements run. They look rows up by their keys, a batch at a time; a hash join
+        // reads the table whole as soon as that is small beside a batch, and then every batch does.
         let opening = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {statement}; \
              SET LOCAL lock_timeout = {lock}; SET LOCAL idle_in_transaction_session_timeout = {statement}; \
              SET LOCAL search_path = public; SET LOCAL jit = off; \
+             SET LOCAL enable_hashjoin = off; \
              SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
         );
         let database_now = tx::read_clock(name, client, &opening).await?;

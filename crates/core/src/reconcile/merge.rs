@@ -1,8 +1,10 @@
-//! Merges the sorted lists of a server with credentials in the same order.
+//! Merges the lists of a server with the credentials: each open one is looked up on the lists, and whom none of them was
+//! looked up for is left over.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::decide::{Decision, GroupMatch, OnNode, Owner, Owners, Standing, Watched, Wrong, decide, is_plain};
+use super::emails::ListedEmails;
 use super::uuids::{ListedUuids, UuidKey};
 use crate::db::CredentialState;
 use crate::ids::CredentialId;
@@ -107,7 +109,7 @@ pub struct Comparison {
     pub sharing: u64,
     /// The database has an open credential of the node's groups, or knows any user of its lists.
     pub knows_anybody: bool,
-    /// To be added, by e-mail.
+    /// To be added, the oldest first.
     pub missing: Vec<Missing>,
     /// To be removed, or watched first.
     pub extras: Vec<Extra>,
@@ -140,8 +142,9 @@ pub(super) struct Merge<'a> {
     inbounds: &'a [Inbound],
     owners: &'a Owners,
     uuids: Vec<ListedUuids>,
-    /// How far each list is merged.
-    cursors: Vec<usize>,
+    emails: Vec<ListedEmails>,
+    /// Of each list, the users that an open credential was found for.
+    is_known: Vec<Vec<bool>>,
     /// Listed, and not among the open credentials.
     leftovers: Vec<Place>,
     found: Comparison,
@@ -161,30 +164,31 @@ impl<'a> Merge<'a> {
             .collect();
         let uuids = lists.iter().map(ListedUuids::of).collect();
         let listed = lists.iter().map(|list| list.len() as u64).sum();
-        let cursors = vec![0; lists.len()];
+        let emails = lists.iter().map(ListedEmails::of).collect();
+        let is_known = lists.iter().map(|list| vec![false; list.len()]).collect();
         let found = Comparison { lists, unlisted, listed, ..Comparison::default() };
-        Self { inbounds, owners, uuids, cursors, leftovers: Vec::new(), found }
+        Self { inbounds, owners, uuids, emails, is_known, leftovers: Vec::new(), found }
     }
 
-    /// Takes the next open credential. They come in byte order of their e-mails.
+    /// Takes an open credential.
     pub(super) fn take(&mut self, row: &CredentialState) {
         self.found.knows_anybody = true;
         for number in 0..self.inbounds.len() {
-            self.leave_over(number, Some(&row.email));
-            let mut is_there = false;
-            while let Some(place) = self.listed_at(number, &row.email) {
-                is_there = true;
-                self.judge(place, Some(row));
-                self.cursors[number] += 1;
+            let at = self.emails[number].find(&self.found.lists[number], &row.email);
+            if let Some(at) = at {
+                self.is_known[number][at] = true;
+                self.judge(place(number, at), Some(row));
             }
-            self.count_wanted(number, row, is_there);
+            self.count_wanted(number, row, at.is_some());
         }
     }
 
-    /// What is on the lists behind the last credential is left over, too. Answers how many e-mails have to be looked up.
+    /// Whom no open credential was found for is left over. Answers how many e-mails have to be looked up.
     pub(super) fn end_of_credentials(&mut self) -> usize {
-        for number in 0..self.inbounds.len() {
-            self.leave_over(number, None);
+        for (number, is_known) in std::mem::take(&mut self.is_known).into_iter().enumerate() {
+            for (at, _) in is_known.into_iter().enumerate().filter(|(_, is_known)| !is_known) {
+                self.leave_over(place(number, at));
+            }
         }
         self.leftovers.len()
     }
@@ -224,29 +228,18 @@ impl<'a> Merge<'a> {
         self.found
     }
 
-    /// Puts aside what the list has before an e-mail.
-    fn leave_over(&mut self, number: usize, before: Option<&str>) {
-        while let Some(user) = self.found.lists[number].at(self.cursors[number]) {
-            if before.is_some_and(|before| user.email >= before) {
-                break;
-            }
-            let at = place(number, self.cursors[number]);
-            if self.owners.of(user.email) == Owner::Protected {
-                self.found.protected += 1;
-            } else if is_plain(user.email) {
-                self.leftovers.push(at);
-            } else {
-                // No credential has such an e-mail. The database is not asked: it would refuse the whole question for one
-                // character that it cannot store.
-                self.judge(at, None);
-            }
-            self.cursors[number] += 1;
+    /// Puts a user aside, to be looked up.
+    fn leave_over(&mut self, at: Place) {
+        let email = self.found.user(at).email;
+        if self.owners.of(email) == Owner::Protected {
+            self.found.protected += 1;
+        } else if is_plain(email) {
+            self.leftovers.push(at);
+        } else {
+            // No credential has such an e-mail. The database is not asked: it would refuse the whole question for one
+            // character that it cannot store.
+            self.judge(at, None);
         }
-    }
-
-    fn listed_at(&self, number: usize, email: &str) -> Option<Place> {
-        let at = self.cursors[number];
-        self.found.lists[number].at(at).filter(|user| user.email == email).map(|_| place(number, at))
     }
 
     fn group_match(&self, number: usize, row: &CredentialState) -> GroupMatch {
