@@ -51,7 +51,7 @@ pub struct Options {
     #[command(flatten)]
     pub base: BaseOptions,
 
-    /// Work on this many rows in one transaction [default: 200]
+    /// Work on this many rows in one transaction [default: 500]
     #[arg(long, value_name = "N", env = "PERENNIAL_BATCH_SIZE",
         value_parser = clap::value_parser!(u32).range(limits::BATCH_ROWS.as_i64()))]
     pub batch_size: Option<u32>,

@@ -25,7 +25,7 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
 #[test]
 fn the_defaults_are_the_documented_ones() {
     let in_force = load("", Options::default()).unwrap();
-    assert_eq!((in_force.batch_rows(), in_force.workers(), in_force.pool_size()), (200, 1, 3));
+    assert_eq!((in_force.batch_rows(), in_force.workers(), in_force.pool_size()), (500, 1, 3));
     assert_eq!((in_force.output(), in_force.log_format()), (Output::Text, LogFormat::Text));
     assert!(!in_force.is_dry_run() && in_force.metrics_file().is_none() && in_force.ping_url().is_none());
     let budgets = ["renew", "notify-trials", "expire-fast", "reconcile-xray"].map(default_seconds);
@@ -94,7 +94,7 @@ fn what_is_in_force_is_shown_without_secrets() {
             "database|renew@db.example:5432/shop|--database-url",
             "encryption|none|",
             "pool_size|4|default",
-            "batch_size|200|default",
+            "batch_size|500|default",
             "workers|2|flag or environment",
             "max_seconds|240|default",
             "dry_run|false|default",
