@@ -144,13 +144,16 @@ fn a_trial_and_a_paid_row_use_one_credential_and_any_of_them_keeps_it() {
     db_test(async |db| {
         let world = World::new(db).await;
         let server = Server::new("de1");
-        let trial_over = world.subscriber(1, Status::Active, Duration::days(-1)).await;
-        let end = access_support::NOW + Duration::days(3);
-        Subscription { source: "grant", ..Subscription::paid(1, BASIC.code, end) }.put(&world.client).await;
-        assert_eq!(world.number("SELECT count(*) FROM credentials").await, 1);
-        let ran = world.run(&[&server]).await;
-        assert_eq!((ran.only().entitled, ran.only().restored), (1, 1));
-        assert!(server.lets_in(TAG, trial_over.uuid));
+        // Whichever of them the database tells of first.
+        for (n, first, second) in [(1, -1, 3), (2, 3, -1)] {
+            let user = world.subscriber(n, Status::Active, Duration::days(first)).await;
+            let end = access_support::NOW + Duration::days(second);
+            Subscription { source: "grant", ..Subscription::paid(n, BASIC.code, end) }.put(&world.client).await;
+            assert_eq!(world.number("SELECT count(*) FROM credentials").await, n);
+            let ran = world.run(&[&server]).await;
+            assert_eq!((ran.only().entitled, ran.only().restored), (n.unsigned_abs(), 1));
+            assert!(server.lets_in(TAG, user.uuid));
+        }
         world.assert_at_rest(&[&server]).await;
     });
 }
