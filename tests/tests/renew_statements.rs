@@ -135,3 +135,31 @@ fn lists_and_claims_of_renew_are_index_scans_in_a_large_book_whatever_the_values
         }
     });
 }
+
+/// What `reconcile-xray` and `expire-fast` read whole, page by page.
+#[test]
+fn lists_of_credentials_are_ranges_of_an_index_in_a_large_book_whatever_the_values() {
+    db_test_unchecked(async |db| {
+        let world = World::new(db).await;
+        world.execute(LARGE_BOOK).await;
+        let closed = "SET session_replication_role = replica;
+             UPDATE credentials SET closed_at = now() WHERE id % 20 = 0;
+             SET session_replication_role = origin; ANALYZE;
+             SET plan_cache_mode = force_generic_plan; SET enable_hashjoin = off";
+        world.execute(closed).await;
+        for (name, index, range) in [
+            ("list_open_credentials", "credentials_open", "id > $1"),
+            ("list_closing", "credentials_closing", "ROW(closed_at, id) > ROW($1, $2)"),
+        ] {
+            let plan = plan(&world.client, &statements::named(name)).await;
+            let what = format!("{name}: {plan:#}");
+            let nodes = nodes(&plan);
+            assert!(
+                nodes.iter().all(|node| !is_seq_scan(node, &["removals"]) && node["Node Type"] != "Sort"),
+                "{what}"
+            );
+            let scan = nodes.iter().find(|node| node["Index Name"] == index).expect(&what);
+            assert!(scan["Index Cond"].as_str().unwrap_or_default().contains(range), "{what}");
+        }
+    });
+}
