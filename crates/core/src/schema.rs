@@ -34,7 +34,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     9 "0009" "modes",
     10 "0010" "pruning",
     11 "0011" "times",
-    12 "0012" "open_credentials",
+    12 "0012" "indexes",
 ];
 
 /// The schema this program was built for.
