@@ -10,7 +10,10 @@
 //! grace; then it ends too. A batch that fails is run again row by row. Ending is never parked: a row that fails is
 //! counted and tried by the next pass. A row that somebody holds is tried once more at the end.
 //!
-//! **The brake:** when more rows are due at once than allowed, none is ended; a bad UPDATE must not cut off everybody.
+//! **The brake:** when more rows are over at once than allowed, none is ended; a bad UPDATE must not cut off everybody
+//! ([`brake`]).
+
+mod brake;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -24,23 +27,12 @@ use crate::db::{Database, DbError, DueToEnd, EndKey, Ending, NewAudit, NewNotice
 use crate::ids::{CredentialId, SubscriptionId, TelegramId};
 use crate::page::Pages;
 use crate::time::{Deadline, Timestamp, from_micros, micros};
+use brake::Verdict;
+pub use brake::{BRAKE_FREE, Brake};
 
-/// So few rows may always end, whatever their share: of three customers one is a third.
-pub const BRAKE_FREE: i64 = 20;
-/// A share of 1.
-const WHOLE: u32 = 1_000_000;
 /// Rows that somebody holds and that are kept for their second try; more of them are tried before the pass goes on, so
 /// that memory does not grow with the number of due rows.
 const BUSY_KEPT: usize = 20_000;
-
-/// When so many rows are due at once that a person must look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Brake {
-    /// Rows at most; none: no limit by number.
-    pub max_ends: Option<u64>,
-    /// Largest share of all active rows, in millionths; speaks above [`BRAKE_FREE`] rows.
-    pub max_share_millionths: u32,
-}
 
 /// What to end and how.
 #[derive(Clone, Copy)]
@@ -106,7 +98,7 @@ pub struct EndSummary {
     pub oldest_due: Duration,
     /// Notices written.
     pub notices_written: u64,
-    /// Why the brake refused everything; none: it did not.
+    /// Why the brake lets nothing (more) end; none: it does.
     pub refused: Option<String>,
     /// The budget ended before the work did.
     pub cut_short: bool,
@@ -124,59 +116,42 @@ pub async fn end_due(
     settings: EndSettings<'_>,
     summary: &mut EndSummary,
 ) -> Result<(), DbError> {
-    summary.refused = braked(db, settings).await?;
-    if summary.refused.is_some() {
-        return count_left(db, settings, summary).await;
-    }
     let beginning = EndKey { expires_at: from_micros(0).unwrap_or_else(|| db.now()), id: SubscriptionId(0) };
     let mut pages = Pages::above(beginning, settings.batch_rows);
     let suspects = Suspects::unless(|(fates, _): &Written| fates.iter().any(|fate| matches!(fate, Fate::Ended(_))));
     let pass = Pass { db, deadline, settings, allowance: Allowance::of(settings.limit), suspects };
-    let mut busy = Vec::new();
+    let (mut busy, mut cleared) = (Vec::new(), 0);
     while let Some(page) = pages.next().filter(|_| !deadline.is_over() && !pass.allowance.is_used_up()) {
-        let page = page.at_most(pass.allowance.rows(settings.batch_rows));
+        if cleared == 0 {
+            match settings.brake.ask(db, summary.ended).await? {
+                Verdict::Clear(0) => break,
+                Verdict::Clear(rows) => cleared = rows,
+                Verdict::Refused(why) => {
+                    summary.refused = Some(why);
+                    break;
+                }
+            }
+        }
+        let page = page.at_most(pass.allowance.rows(settings.batch_rows).min(cleared));
         let listed = db.run_tx("list_end_due", async |tx| tx.list_end_due(&page, settings.sources).await).await?;
         summary.listed += listed.len() as u64;
+        cleared -= listed.len();
         pass.end_page(&listed, summary, &mut busy).await?;
         pages = page.listed(&listed);
         if busy.len() >= BUSY_KEPT {
             pass.try_again(std::mem::take(&mut busy), summary).await?;
         }
     }
-    pass.try_again(busy, summary).await?;
+    if summary.refused.is_none() {
+        pass.try_again(busy, summary).await?;
+    }
     summary.at_limit = pass.allowance.is_used_up();
     pass.suspects.acquit()?;
     summary.cut_short = deadline.is_over();
-    if summary.cut_short || summary.at_limit || summary.busy > 0 || summary.failed > 0 {
+    if summary.cut_short || summary.at_limit || summary.busy > 0 || summary.failed > 0 || summary.refused.is_some() {
         count_left(db, settings, summary).await?;
     }
     Ok(())
-}
-
-/// Answers why nothing may be ended, if so. Counting is bounded by what the limits need.
-async fn braked(db: &Database, settings: EndSettings<'_>) -> Result<Option<String>, DbError> {
-    let Brake { max_ends, max_share_millionths: share } = settings.brake;
-    let due_limit = 10_000_000;
-    let (due, _) = db.run_tx("count_end_due", async |tx| tx.count_end_due(settings.sources, due_limit).await).await?;
-    if let Some(most) = max_ends.filter(|most| due.unsigned_abs() > *most) {
-        return Ok(Some(format!("{due} subscriptions are over at once, more than max_ends = {most}")));
-    }
-    if due <= BRAKE_FREE || share >= WHOLE {
-        return Ok(None);
-    }
-    let enough = fewest_active(due, share);
-    let active = db.run_tx("count_active", async |tx| tx.count_active(enough).await).await?;
-    Ok((active < enough).then(|| {
-        let percent = u64::from(share) * 100 / u64::from(WHOLE);
-        format!("{due} of {active} active subscriptions are over at once, more than max_ends_share ({percent} %)")
-    }))
-}
-
-/// The fewest active rows of which `due` are no more than the share: counting can stop there.
-fn fewest_active(due: i64, share_millionths: u32) -> i64 {
-    let share = u128::from(share_millionths.max(1));
-    let enough = (u128::from(due.unsigned_abs()) * u128::from(WHOLE)).div_ceil(share);
-    i64::try_from(enough).unwrap_or(i64::MAX)
 }
 
 struct Pass<'a> {

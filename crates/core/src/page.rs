@@ -24,6 +24,8 @@ pub struct Page<K> {
     pub after: K,
     /// At most so many rows.
     pub rows: usize,
+    /// What the pages after it have at most.
+    later: usize,
 }
 
 impl<K: Copy + Ord> Pages<K> {
@@ -34,12 +36,12 @@ impl<K: Copy + Ord> Pages<K> {
 
     /// The next page to read, or none after the last.
     pub fn next(self) -> Option<Page<K>> {
-        self.after.map(|after| Page { after, rows: self.rows })
+        self.after.map(|after| Page { after, rows: self.rows, later: self.rows })
     }
 }
 
 impl<K: Copy + Ord> Page<K> {
-    /// The same page with at most `rows` rows; so are those after it.
+    /// The same page with at most `rows` rows; those after it are as long as ever.
     pub fn at_most(self, rows: usize) -> Self {
         Self { rows: self.rows.min(rows), ..self }
     }
@@ -49,7 +51,7 @@ impl<K: Copy + Ord> Page<K> {
     pub fn listed<R: Listed<Key = K>>(self, listed: &[R]) -> Pages<K> {
         let last = listed.last().map(Listed::key).filter(|last| *last > self.after);
         let after = if listed.len() < self.rows { None } else { last };
-        Pages { after, rows: self.rows }
+        Pages { after, rows: self.later }
     }
 }
 

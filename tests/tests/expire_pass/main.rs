@@ -3,6 +3,7 @@
 
 #[path = "../access_support/mod.rs"]
 mod access_support;
+mod brake;
 #[path = "../support/holder.rs"]
 mod holder;
 mod troubles;
@@ -11,7 +12,6 @@ use std::rc::Rc;
 
 use access_support::expire::RENEW_GRACE;
 use access_support::{BASIC, Call, Credential, DAY, Kind, MINUTE, NOW, Server, TAG, World};
-use perennial_core::ending::{BRAKE_FREE, Brake};
 use perennial_core::time::micros;
 use perennial_testkit::builders::{Bot, Status, Subscription, User, set_bot_clock};
 use perennial_testkit::db_test;
@@ -184,59 +184,6 @@ fn a_top_up_within_the_grace_counts() {
         world.advance(RENEW_GRACE).await;
         assert!(world.run_expire(&[&one, &other]).await.ended.is_empty());
         assert_eq!(world.rows().await, ["1 payment active open"]);
-    });
-}
-
-#[test]
-fn more_ends_at_once_than_allowed_end_nothing_until_a_person_has_looked() {
-    db_test(async |db| {
-        let world = World::new(db).await;
-        for n in 1..=BRAKE_FREE + 1 {
-            over(&world, n).await;
-        }
-        for n in 101..=140 {
-            world.payer(n).await;
-        }
-        let closing = world.subscriber(200, Status::Expiring, Duration::days(-1)).await;
-        let servers = served(&world).await;
-        let due = u64::try_from(BRAKE_FREE + 1).unwrap();
-        for (brake, said) in [
-            (Brake { max_ends: Some(due - 1), max_share_millionths: 1_000_000 }, "more than max_ends = 20"),
-            (Brake { max_ends: None, max_share_millionths: 300_000 }, "more than max_ends_share (30 %)"),
-        ] {
-            let mut pass = world.expire();
-            pass.brake = brake;
-            let ran = pass.run(&[&servers[0], &servers[1]]).await;
-            assert_eq!((ran.code(), ran.count("ended"), ran.count("left")), (4, 0, due), "{ran:?}");
-            let why = ran.summary.ended.refused.clone().unwrap();
-            assert!(why.starts_with("21 ") && why.ends_with(said), "{why}");
-            assert_eq!(ran.summary.report().oldest_due_seconds, 60);
-        }
-        assert_eq!(world.number("SELECT count(*) FROM subscriptions WHERE status = 'active'").await, 61);
-        assert!(world.notices().await.is_empty());
-        // What was ended before is removed all the same.
-        assert!(servers.iter().all(|server| !server.lets_in(TAG, closing.uuid)));
-        assert!(servers.iter().all(|server| server.changes().len() == 1));
-
-        let mut pass = world.expire();
-        pass.brake = Brake { max_ends: Some(due), max_share_millionths: 350_000 };
-        let ran = pass.run(&[&servers[0], &servers[1]]).await;
-        assert_eq!((ran.code(), ran.count("ended"), ran.count("expired")), (0, due, due), "{ran:?}");
-    });
-}
-
-#[test]
-fn so_few_ends_that_a_share_says_nothing_are_not_braked() {
-    db_test(async |db| {
-        let world = World::new(db).await;
-        for n in 1..=BRAKE_FREE {
-            over(&world, n).await;
-        }
-        let [one, other] = served(&world).await;
-        let mut pass = world.expire();
-        pass.brake = Brake { max_ends: None, max_share_millionths: 10_000 };
-        let ran = pass.run(&[&one, &other]).await;
-        assert_eq!((ran.code(), ran.count("expired")), (0, BRAKE_FREE.unsigned_abs()), "{ran:?}");
     });
 }
 
