@@ -18,7 +18,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use perennial_core::allowance::Allowance;
-use perennial_core::batch::{Piece, Suspects, run_batch};
+use perennial_core::batch::{BUSY_KEPT, Piece, Suspects, run_batch, try_again};
 use perennial_core::crash_point;
 use perennial_core::db::{Database, DbError, FailedTry, MOST_LEFT, ReminderKey, Tx, Verdict};
 use perennial_core::ending::{self, EndSettings, EndSummary};
@@ -27,10 +27,6 @@ use perennial_core::page::Pages;
 use perennial_core::time::{Deadline, Timestamp, from_micros};
 
 use plan::{Stage, decide};
-
-/// Rows that somebody holds and that are kept for their second try; more of them are tried before the pass goes on, so
-/// that memory does not grow with the number of due rows.
-const BUSY_KEPT: usize = 20_000;
 
 /// A reminder that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,14 +211,11 @@ impl Reminders<'_> {
 
     /// The second try of trials that somebody held. What is held again and still due is left to the next pass.
     async fn try_again(&self, busy: Vec<ReminderKey>, summary: &mut Summary) -> Result<(), DbError> {
-        let (mut held, mut rest) = (Vec::new(), busy.as_slice());
-        while !rest.is_empty() && !self.deadline.is_over() && !self.allowance.is_used_up() {
-            let (listed, later) = rest.split_at(rest.len().min(self.allowance.rows(self.settings.batch_rows)));
-            self.write_page(listed, summary, &mut held).await?;
-            rest = later;
-        }
-        held.extend_from_slice(rest);
-        for listed in held.chunks(self.settings.batch_rows) {
+        let rows = self.settings.batch_rows;
+        let held = try_again(&busy, rows, self.deadline, self.allowance, async |listed, held| {
+            self.write_page(listed, summary, held).await
+        });
+        for listed in held.await?.chunks(rows) {
             let still = self.db.run_tx("still_to_remind", async |tx| tx.still_due_for_reminder(listed).await).await?;
             summary.busy += still.unsigned_abs();
         }

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, Stream, TryStreamExt};
 use perennial_core::allowance::Allowance;
-use perennial_core::batch::{Batch, Piece, Suspects, run_batch};
+use perennial_core::batch::{BUSY_KEPT, Batch, Piece, Suspects, run_batch, try_again};
 use perennial_core::crash_point;
 use perennial_core::db::{
     Database, DbError, FailedTry, MOST_LEFT, Parking, RenewalBounds, RenewalDue, RenewalKey, Tx, Verdict,
@@ -46,10 +46,6 @@ pub use outcome::{Outcome, Summary};
 
 use outcome::log_outcome;
 use plan::{Action, Plan};
-
-/// Busy rows kept for their second try; more than these are tried again before the pass goes on, so that memory does
-/// not grow with the number of due rows.
-const BUSY_KEPT: usize = 20_000;
 
 /// Settings of the pass.
 #[derive(Debug, Clone, Copy)]
@@ -207,17 +203,12 @@ impl RenewPass<'_> {
 
     /// The second try of rows that somebody held. What is held again and still due is left to the next pass.
     async fn try_again(&self, course: &Course, busy: Vec<RenewalKey>, summary: &mut Summary) -> Result<(), DbError> {
-        let due = course.due;
-        let mut held = Vec::new();
-        let mut rest = busy.as_slice();
-        while !rest.is_empty() && !self.deadline.is_over() && !course.allowance.is_used_up() {
-            let (listed, later) = rest.split_at(course.allowance.rows(self.settings.batch_rows).min(rest.len()));
+        let (due, rows) = (course.due, self.settings.batch_rows);
+        let held = try_again(&busy, rows, self.deadline, &course.allowance, async |listed, held| {
             let result = self.renew_page(course, listed.to_vec()).await;
-            self.record(course, result, summary, &mut held)?;
-            rest = later;
-        }
-        held.extend_from_slice(rest);
-        for listed in held.chunks(self.settings.batch_rows) {
+            self.record(course, result, summary, held)
+        });
+        for listed in held.await?.chunks(rows) {
             let still = self.db.run_tx("still_due", async |tx| tx.still_due_for_renewal(listed, due).await).await?;
             summary.busy += still.len() as u64;
             let soonest = still.iter().map(|key| key.expires_at).min();

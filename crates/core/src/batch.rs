@@ -7,9 +7,14 @@
 
 use std::cell::RefCell;
 
+use crate::allowance::Allowance;
 use crate::crash_point;
 use crate::db::{Database, DbError, Tx};
 use crate::time::Deadline;
+
+/// Rows that somebody holds and that are kept for their second try; more of them are tried before the pass goes on, so
+/// that memory does not grow with the number of due rows.
+pub const BUSY_KEPT: usize = 20_000;
 
 /// What became of a part of a batch.
 #[derive(Debug)]
@@ -133,4 +138,26 @@ pub async fn run_batch<K: Copy, R>(
         });
     }
     suspects.judge(pieces)
+}
+
+/// The second try of rows that somebody held, page by page, while there is time and something may still be done. `work`
+/// does a page, spends what it did and adds the rows that are held again. Gives these, and those not got to.
+///
+/// # Errors
+/// The first of `work`.
+pub async fn try_again<K: Copy>(
+    busy: &[K],
+    rows: usize,
+    deadline: &Deadline,
+    allowance: &Allowance,
+    mut work: impl AsyncFnMut(&[K], &mut Vec<K>) -> Result<(), DbError>,
+) -> Result<Vec<K>, DbError> {
+    let (mut held, mut rest) = (Vec::new(), busy);
+    while !rest.is_empty() && !deadline.is_over() && !allowance.is_used_up() {
+        let (listed, later) = rest.split_at(rest.len().min(allowance.rows(rows)));
+        work(listed, &mut held).await?;
+        rest = later;
+    }
+    held.extend_from_slice(rest);
+    Ok(held)
 }

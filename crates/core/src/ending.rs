@@ -21,7 +21,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::allowance::Allowance;
-use crate::batch::{Piece, Suspects, run_batch};
+use crate::batch::{BUSY_KEPT, Piece, Suspects, run_batch, try_again};
 use crate::crash_point;
 use crate::db::{Database, DbError, DueToEnd, EndKey, Ending, NewAudit, NewNotice, Tx};
 use crate::ids::{CredentialId, SubscriptionId, TelegramId};
@@ -29,10 +29,6 @@ use crate::page::Pages;
 use crate::time::{Deadline, Timestamp, from_micros, micros};
 use brake::Verdict;
 pub use brake::{BRAKE_FREE, Brake};
-
-/// Rows that somebody holds and that are kept for their second try; more of them are tried before the pass goes on, so
-/// that memory does not grow with the number of due rows.
-const BUSY_KEPT: usize = 20_000;
 
 /// What to end and how.
 #[derive(Clone, Copy)]
@@ -202,14 +198,11 @@ impl Pass<'_> {
 
     /// The second try of rows that somebody held. What is held again and still due is left to the next pass.
     async fn try_again(&self, busy: Vec<EndKey>, summary: &mut EndSummary) -> Result<(), DbError> {
-        let (mut held, mut rest) = (Vec::new(), busy.as_slice());
-        while !rest.is_empty() && !self.deadline.is_over() && !self.allowance.is_used_up() {
-            let (listed, later) = rest.split_at(rest.len().min(self.allowance.rows(self.settings.batch_rows)));
-            self.end_page(listed, summary, &mut held).await?;
-            rest = later;
-        }
-        held.extend_from_slice(rest);
-        for listed in held.chunks(self.settings.batch_rows) {
+        let rows = self.settings.batch_rows;
+        let held = try_again(&busy, rows, self.deadline, &self.allowance, async |listed, held| {
+            self.end_page(listed, summary, held).await
+        });
+        for listed in held.await?.chunks(rows) {
             let still = self.db.run_tx("still_due_to_end", async |tx| tx.still_due_to_end(listed).await).await?;
             summary.busy += still.unsigned_abs();
         }
