@@ -22,6 +22,7 @@ use perennial_core::ports::{
     Addition, FoundUser, InboundTag, NodeStatus, OnlineUser, Removal, UserList, Xray, XrayError, XrayUser,
 };
 use perennial_core::removal::{Inbound, Node};
+use perennial_core::share::Share;
 use perennial_core::time::{DatabaseClock, Deadline};
 use perennial_testkit::bare_xray::BareXray;
 use perennial_testkit::db_test_unchecked;
@@ -186,7 +187,7 @@ async fn pass(config: tokio_postgres::Config, xray: &XrayNode, users: usize) -> 
         sources: &["trial", "payment", "grant"],
         grace: Duration::ZERO,
         batch_rows: 500,
-        brake: Brake { max_ends: None, max_share_millionths: 1_000_000 },
+        brake: Brake { max_ends: None, max_share: Share::WHOLE },
         observer: &|_| {},
         progress: &|_| {},
     };

@@ -16,6 +16,7 @@ use perennial_core::ids::RunId;
 use perennial_core::ports::{InboundTag, Xray as _};
 use perennial_core::reconcile::Owners;
 use perennial_core::removal::{Inbound, Node};
+use perennial_core::share::Share;
 use perennial_core::time::{DatabaseClock, Deadline};
 use perennial_testkit::db_test_unchecked;
 use perennial_testkit::fake_xray::{FakeXray, Kind};
@@ -160,7 +161,7 @@ async fn pass(config: tokio_postgres::Config, xray: XrayNode) -> anyhow::Result<
         owners: Owners::new("p.", &[]),
         absent: Absent::Restore,
         orphan_grace: Duration::from_secs(600),
-        limits: Limits { max_removals: None, max_share_millionths: 200_000 },
+        limits: Limits { max_removals: None, max_share: Share::percent(20) },
         batch_rows: 200,
         effect: Effect::All,
         limit: None,

@@ -13,6 +13,7 @@ use perennial_core::delivery::{DeliverySettings, DeliverySummary, deliver};
 use perennial_core::ending::{self, Brake, EndSettings, EndSummary};
 use perennial_core::ids::{SubscriptionId, TelegramId};
 use perennial_core::money::Kopecks;
+use perennial_core::share::Share;
 use perennial_core::time::{Timestamp, micros};
 use perennial_testkit::builders::{Bot, Status, Subscription, User, set_bot_clock};
 use perennial_testkit::{db_test, db_test_unchecked};
@@ -174,7 +175,7 @@ async fn end(outbox: &Outbox) {
         sources: &["trial", "payment", "grant"],
         grace: Duration::from_secs(900),
         batch_rows: 200,
-        brake: Brake { max_ends: None, max_share_millionths: 1_000_000 },
+        brake: Brake { max_ends: None, max_share: Share::WHOLE },
         observer: &|_| {},
         progress: &|_| {},
     };

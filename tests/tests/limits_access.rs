@@ -19,7 +19,7 @@ fn limited(world: &World, limit: u64) -> Expire {
 
 /// The brakes of the share aside: these worlds are small.
 fn unbraked(world: &World, limit: u64) -> Pass {
-    world.pass().limits(None, 1_000_000).limit(limit)
+    world.pass().limits(None, 100).limit(limit)
 }
 
 #[test]

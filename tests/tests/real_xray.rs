@@ -65,7 +65,7 @@ fn node_of(xray: &XrayNode) -> Node<Counting<'_>> {
 /// A comparison that is at one with the server afterwards; answers what it did and how many calls it changed it by.
 async fn reconcile(world: &World, xray: &XrayNode) -> (Ran, u64) {
     let (node, began) = ([node_of(xray)], Instant::now());
-    let mut pass = world.pass().limits(None, 1_000_000);
+    let mut pass = world.pass().limits(None, 100);
     pass.deadline = Deadline::after(Duration::from_secs(600));
     let ran = pass.run_on(&node).await;
     assert_eq!(ran.code(), 0, "{:?}", ran.summary);

@@ -239,7 +239,7 @@ fn calls_are_bounded_and_answers_are_not_believed() {
         server.fail_for(Kind::Add, &payers[0].email, 1, Lie);
         server.fail_for(Kind::Add, &payers[1].email, 1, AnswerLost);
         server.fail_for(Kind::Add, &payers[2].email, 1, RequestLost);
-        let ran = world.pass().limits(None, 1_000_000).run(&[&server]).await;
+        let ran = world.pass().limits(None, 100).run(&[&server]).await;
         let node = ran.only();
         assert_eq!((ran.code(), node.failed, node.removed, node.restored), (3, 4, 28, 1), "{node:?}");
         assert_eq!(server.most_in_flight.get(), 16);

@@ -205,7 +205,7 @@ impl Simulation {
     }
 
     fn one_pass(&self) -> Pass {
-        self.world.pass().limits(None, 1_000_000)
+        self.world.pass().limits(None, 100)
     }
 
     async fn let_in(&self) -> Vec<Credential> {

@@ -1,7 +1,8 @@
 //! The program's flags.
 
 use clap::Parser;
-use perennial_boot::{DeliveryOptions, Share, Span, XrayOptions};
+use perennial_boot::{DeliveryOptions, Span, XrayOptions};
+use perennial_core::share::Share;
 
 /// End what has run out and take it off every Xray server, with proof
 #[derive(Debug, Parser)]

@@ -8,7 +8,7 @@ use expire_fast::Summary;
 use expire_fast::flags::Flags;
 use expire_fast::sessions::Sessions;
 use perennial_boot::{
-    Config, Context, Delivery, Entry, ExpireSection, Report, SettingError, Shown, or_none, shown_nodes, shown_share,
+    Config, Context, Delivery, Entry, ExpireSection, Report, SettingError, Shown, or_none, shown_nodes,
     span,
 };
 use perennial_core::ending::{Brake, EndSettings, EndSummary, Ended};
@@ -26,12 +26,12 @@ struct Settings {
 
 impl Shown for Settings {
     fn shown(&self) -> Vec<Entry> {
-        let Brake { max_ends, max_share_millionths } = &self.brake;
+        let Brake { max_ends, max_share } = &self.brake;
         let of_pass = [
             ("nodes", shown_nodes(&self.nodes)),
             ("grace", span(self.grace)),
             ("max_ends", or_none(max_ends.as_ref())),
-            ("max_ends_share", shown_share(*max_share_millionths)),
+            ("max_ends_share", max_share.to_string()),
             // Its arguments may hold a secret.
             ("on_removed", or_none(self.on_removed.first())),
         ];
@@ -55,7 +55,7 @@ fn settings(flags: &Flags, section: ExpireSection, config: &Config) -> Result<Se
     Ok(Settings {
         nodes: flags.xray.clients(config)?,
         grace: section.grace().duration(),
-        brake: Brake { max_ends: section.max_ends, max_share_millionths: section.max_ends_share().millionths() },
+        brake: Brake { max_ends: section.max_ends, max_share: section.max_ends_share() },
         on_removed: section.on_removed.unwrap_or_default(),
         delivery: flags.delivery.delivery(config)?,
     })

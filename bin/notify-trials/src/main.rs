@@ -7,7 +7,7 @@ use notify_trials::plan::{Moment, Stage};
 use notify_trials::{Reminded, Settings, Summary};
 use perennial_boot::{
     Config, Context, Delivery, DeliveryOptions, Entry, Notices, Report, SettingError, Shown, StageMoment,
-    TrialsSection, left_at_least, or_none, shown_share, span,
+    TrialsSection, left_at_least, or_none, span,
 };
 use perennial_core::ending::{Brake, EndSettings, Ended};
 
@@ -29,9 +29,9 @@ impl Shown for Trials {
         };
         let stages: Vec<String> = self.stages.iter().map(stage).collect();
         let mut shown = vec![("stages", stages.join(", ")), ("no_end", self.brake.is_none().to_string())];
-        if let Some(Brake { max_ends, max_share_millionths }) = &self.brake {
+        if let Some(Brake { max_ends, max_share }) = &self.brake {
             shown.push(("max_ends", or_none(max_ends.as_ref())));
-            shown.push(("max_ends_share", shown_share(*max_share_millionths)));
+            shown.push(("max_ends_share", max_share.to_string()));
         }
         shown.extend(self.delivery.shown());
         shown
@@ -55,7 +55,7 @@ fn trials(flags: TrialsSection, delivery: &DeliveryOptions, config: &Config) -> 
     };
     let stages = section.stages().into_iter().filter_map(stage).collect();
     let brake =
-        Brake { max_ends: config.expire.max_ends, max_share_millionths: config.expire.max_ends_share().millionths() };
+        Brake { max_ends: config.expire.max_ends, max_share: config.expire.max_ends_share() };
     let ends = !section.no_end.unwrap_or(false);
     Ok(Trials { stages, brake: ends.then_some(brake), delivery: delivery.delivery(config)? })
 }

@@ -6,6 +6,7 @@
 //! How to release one: after looking at it with `--plan`, `--apply` does what the plan says and passes over the brakes
 //! that spoke when it was made; `--max-removals` and `--max-removal-share` can be raised for one run.
 
+use perennial_core::share::Share;
 use serde::{Deserialize, Serialize};
 
 /// So few removals are never too large a share: of three users one is a third.
@@ -14,8 +15,6 @@ pub const SHARE_FREE: u64 = 10;
 const KNOWN_FROM: u64 = 10;
 /// From so long a list on, the next one must not be much shorter.
 const SHORT_FROM: u64 = 20;
-/// A share of 1.
-const WHOLE: u32 = 1_000_000;
 
 /// Which brake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,8 +47,8 @@ pub struct Brake {
 pub struct Limits {
     /// Removals at most; none: no limit by number.
     pub max_removals: Option<u64>,
-    /// Largest share of the node's users that are ours, in millionths; speaks above [`SHARE_FREE`] removals.
-    pub max_share_millionths: u32,
+    /// Largest share of the node's users that are ours; speaks above [`SHARE_FREE`] removals.
+    pub max_share: Share,
 }
 
 /// What the brakes look at. An inbound counts each.
@@ -98,23 +97,19 @@ pub fn brakes(facts: &Facts, limits: &Limits) -> Vec<Brake> {
     if let Some(most) = limits.max_removals.filter(|most| removals > *most) {
         speak(BrakeKind::MaxRemovals, format!("{removals} users would go, more than max_removals = {most}"));
     }
-    if removals > SHARE_FREE && is_above(removals, ours, limits.max_share_millionths) {
-        let percent = u64::from(limits.max_share_millionths) * 100 / u64::from(WHOLE);
-        let why = format!("{removals} of {ours} users would go, more than max_removal_share ({percent} %)");
+    if removals > SHARE_FREE && limits.max_share.is_exceeded_by(removals, ours) {
+        let share = limits.max_share;
+        let why = format!("{removals} of {ours} users would go, more than max_removal_share = {share}");
         speak(BrakeKind::MaxRemovalShare, why);
     }
     spoken
-}
-
-fn is_above(part: u64, total: u64, share_millionths: u32) -> bool {
-    u128::from(part) * u128::from(WHOLE) > u128::from(total) * u128::from(share_millionths)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { max_removals: None, max_share_millionths: 200_000 };
+    const LIMITS: Limits = Limits { max_removals: None, max_share: Share::percent(20) };
     const SOUND: Facts = Facts {
         removals: 5,
         listed: 100,
@@ -159,7 +154,7 @@ mod tests {
         assert_eq!(kinds(SOUND, limits(5)), []);
         assert_eq!(kinds(SOUND, limits(4)), [MaxRemovals]);
         assert_eq!(kinds(SOUND, limits(0)), [MaxRemovals]);
-        assert_eq!(kinds(Facts { removals: 100, ..SOUND }, Limits { max_share_millionths: WHOLE, ..LIMITS }), []);
+        assert_eq!(kinds(Facts { removals: 100, ..SOUND }, Limits { max_share: Share::WHOLE, ..LIMITS }), []);
     }
 
     #[test]
@@ -174,7 +169,7 @@ mod tests {
             own_known: 0,
             knows_anybody: false,
         };
-        assert_eq!(kinds(worst, Limits { max_removals: Some(0), max_share_millionths: 0 }), []);
+        assert_eq!(kinds(worst, Limits { max_removals: Some(0), max_share: Share::percent(0) }), []);
         assert_eq!(kinds(Facts { removals: 11, ..worst }, LIMITS).len(), 4, "all that can");
     }
 }

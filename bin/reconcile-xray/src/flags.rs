@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use perennial_boot::{Missing, Share, Span, XrayOptions};
+use perennial_boot::{Missing, Span, XrayOptions};
+use perennial_core::share::Share;
 
 /// Compare every Xray server with the database and repair the differences
 #[derive(Debug, Parser)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use perennial_boot::{
     Config, Context, Entry, Missing, Mode, ReconcileSection, Report, SettingError, Shown, or_none, shown_nodes,
-    shown_share, span,
+    span,
 };
 use perennial_core::reconcile::Owners;
 use perennial_core::removal::Node;
@@ -32,7 +32,7 @@ struct Settings {
 
 impl Shown for Settings {
     fn shown(&self) -> Vec<Entry> {
-        let Limits { max_removals, max_share_millionths } = &self.limits;
+        let Limits { max_removals, max_share } = &self.limits;
         let absent = match self.absent {
             Absent::Restore => "restore",
             Absent::Report => "report",
@@ -52,7 +52,7 @@ impl Shown for Settings {
             ("missing", absent.to_owned()),
             ("orphan_grace", span(self.orphan_grace)),
             ("max_removals", or_none(max_removals.as_ref())),
-            ("max_removal_share", shown_share(*max_share_millionths)),
+            ("max_removal_share", max_share.to_string()),
             ("effect", effect),
         ]
     }
@@ -105,7 +105,7 @@ fn settings(flags: &Flags, config: &Config) -> Result<Settings, SettingError> {
         orphan_grace: section.orphan_grace().duration(),
         limits: Limits {
             max_removals: section.max_removals,
-            max_share_millionths: section.max_removal_share().millionths(),
+            max_share: section.max_removal_share(),
         },
         effect,
         plan: flags.plan.clone(),

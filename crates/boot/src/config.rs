@@ -9,6 +9,7 @@ mod nodes;
 mod quiet_hours;
 mod retention;
 pub(crate) mod section;
+mod share;
 mod source;
 mod stages;
 

@@ -34,14 +34,6 @@ pub fn span(length: Duration) -> String {
     Span::seconds(length.as_secs()).to_string()
 }
 
-/// A share in millionths, as the settings file writes it: `0.3`.
-#[must_use]
-pub fn share(millionths: u32) -> String {
-    let (whole, rest) = (millionths / 1_000_000, millionths % 1_000_000);
-    let digits = format!("{whole}.{rest:06}");
-    digits.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
 /// Servers with their inbounds, in the form of `--xray`.
 #[must_use]
 pub fn nodes<X>(nodes: &[Node<X>]) -> String {
@@ -58,11 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_and_times_read_as_a_person_writes_them() {
-        assert_eq!(share(300_000), "0.3");
-        assert_eq!(share(1_000_000), "1");
-        assert_eq!(share(0), "0");
-        assert_eq!(share(1), "0.000001");
+    fn times_read_as_a_person_writes_them() {
         assert_eq!(span(Duration::from_secs(900)), "15m");
         assert_eq!(or_none(None::<&u64>), "none");
         assert_eq!(nodes::<()>(&[]), "none");

@@ -21,4 +21,5 @@ pub mod ports;
 pub mod reconcile;
 pub mod removal;
 pub mod schema;
+pub mod share;
 pub mod time;

@@ -12,6 +12,7 @@ use perennial_core::ending::{Brake, EndSettings, Ended};
 use perennial_core::ids::RunId;
 use perennial_core::ports::Xray;
 use perennial_core::removal::{Node, NodeSummary};
+use perennial_core::share::Share;
 use perennial_core::time::{Clock, Deadline};
 use perennial_testkit::TestDb;
 use tokio_postgres::{Config, NoTls};
@@ -20,7 +21,7 @@ use super::{Server, World, server};
 
 /// How long a row that can be renewed is left to `renew`.
 pub const RENEW_GRACE: Duration = Duration::from_secs(15 * 60);
-pub const NO_BRAKE: Brake = Brake { max_ends: None, max_share_millionths: 1_000_000 };
+pub const NO_BRAKE: Brake = Brake { max_ends: None, max_share: Share::WHOLE };
 
 /// How to run it.
 #[derive(Clone)]

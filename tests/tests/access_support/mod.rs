@@ -17,6 +17,7 @@ use perennial_core::ids::{RunId, SubscriptionId};
 use perennial_core::ports::{InboundTag, Xray};
 use perennial_core::reconcile::Owners;
 use perennial_core::removal::{Inbound, Node};
+use perennial_core::share::Share;
 use perennial_core::time::{Clock, Deadline, TestClock, Timestamp};
 use perennial_testkit::TestDb;
 use perennial_testkit::builders::{Status, Subscription, Tariff, User, set_bot_clock};
@@ -226,7 +227,7 @@ impl Pass {
             via: None,
             owners: Owners::new("p.", &["p.admin".to_owned()]),
             absent: Absent::Restore,
-            limits: Limits { max_removals: None, max_share_millionths: 200_000 },
+            limits: Limits { max_removals: None, max_share: Share::percent(20) },
             batch_rows: 200,
             effect: Effect::All,
             dry_run: false,
@@ -235,8 +236,8 @@ impl Pass {
         }
     }
 
-    pub fn limits(self, max_removals: Option<u64>, max_share_millionths: u32) -> Self {
-        Self { limits: Limits { max_removals, max_share_millionths }, ..self }
+    pub fn limits(self, max_removals: Option<u64>, max_percent: u32) -> Self {
+        Self { limits: Limits { max_removals, max_share: Share::percent(max_percent) }, ..self }
     }
 
     pub fn effect(self, effect: Effect) -> Self {

@@ -1,6 +1,7 @@
 //! The brake on ends.
 
 use perennial_core::ending::{BRAKE_FREE, Brake};
+use perennial_core::share::Share;
 use perennial_testkit::builders::{Status, Subscription, User};
 use perennial_testkit::db_test;
 use time::Duration;
@@ -8,9 +9,9 @@ use time::Duration;
 use super::access_support::{BASIC, TAG, World};
 use super::{over, served};
 
-/// A share of all active rows, in millionths.
-fn share(max_share_millionths: u32) -> Brake {
-    Brake { max_ends: None, max_share_millionths }
+/// A share of all active rows.
+fn share(share: &str) -> Brake {
+    Brake { max_ends: None, max_share: share.parse().unwrap() }
 }
 
 #[test]
@@ -27,8 +28,8 @@ fn more_ends_at_once_than_allowed_end_nothing_until_a_person_has_looked() {
         let servers = served(&world).await;
         let due = u64::try_from(BRAKE_FREE + 1).unwrap();
         for (brake, said) in [
-            (Brake { max_ends: Some(due - 1), max_share_millionths: 1_000_000 }, "more than max_ends = 20"),
-            (share(300_000), "more than max_ends_share (30 %)"),
+            (Brake { max_ends: Some(due - 1), max_share: Share::WHOLE }, "more than max_ends = 20"),
+            (share("0.3"), "more than max_ends_share = 0.3"),
         ] {
             let mut pass = world.expire();
             pass.brake = brake;
@@ -45,7 +46,7 @@ fn more_ends_at_once_than_allowed_end_nothing_until_a_person_has_looked() {
         assert!(servers.iter().all(|server| server.changes().len() == 1));
 
         let mut pass = world.expire();
-        pass.brake = Brake { max_ends: Some(due), max_share_millionths: 350_000 };
+        pass.brake = Brake { max_ends: Some(due), max_share: Share::percent(35) };
         let ran = pass.run(&[&servers[0], &servers[1]]).await;
         assert_eq!((ran.code(), ran.count("ended"), ran.count("expired")), (0, due, due), "{ran:?}");
     });
@@ -60,7 +61,7 @@ fn so_few_ends_that_a_share_says_nothing_are_not_braked() {
         }
         let [one, other] = served(&world).await;
         let mut pass = world.expire();
-        pass.brake = share(10_000);
+        pass.brake = share("0.01");
         let ran = pass.run(&[&one, &other]).await;
         assert_eq!((ran.code(), ran.count("expired")), (0, BRAKE_FREE.unsigned_abs()), "{ran:?}");
     });
@@ -85,12 +86,12 @@ fn what_is_over_counts_whoever_would_end_it() {
         }
         let servers = served(&world).await;
         let mut pass = world.expire();
-        (pass.sources, pass.brake) = (&["trial"], share(300_000));
+        (pass.sources, pass.brake) = (&["trial"], share("0.3"));
         let ran = pass.run(&[&servers[0], &servers[1]]).await;
         assert_eq!((ran.code(), ran.count("ended"), ran.count("left")), (4, 0, 10), "{ran:?}");
         assert!(ran.summary.ended.refused.unwrap().starts_with("50 of 110 "));
         let mut pass = world.expire();
-        (pass.sources, pass.brake) = (&["trial"], share(500_000));
+        (pass.sources, pass.brake) = (&["trial"], share("0.5"));
         let ran = pass.run(&[&servers[0], &servers[1]]).await;
         assert_eq!((ran.code(), ran.count("ended")), (0, 10), "{ran:?}");
     });
@@ -120,7 +121,7 @@ fn ends_that_are_moved_meanwhile_are_braked() {
         let servers = served(&world).await;
         for batch_rows in [2, 200] {
             let mut pass = world.expire();
-            (pass.brake, pass.batch_rows) = (share(300_000), batch_rows);
+            (pass.brake, pass.batch_rows) = (share("0.3"), batch_rows);
             let ran = pass.run(&[&servers[0], &servers[1]]).await;
             let ended = if batch_rows == 2 { 5 } else { 0 };
             assert_eq!((ran.code(), ran.count("ended"), ran.count("left")), (4, ended, 60), "{ran:?}");

@@ -174,7 +174,7 @@ impl Scene {
             }
             Subject::EndTrials => end_trials(&self.world, via).await,
             Subject::Reconcile => {
-                let mut pass: Pass = self.world.pass().limits(None, 1_000_000);
+                let mut pass: Pass = self.world.pass().limits(None, 100);
                 pass.via = via;
                 drop(pass.run(&self.configured()).await);
             }

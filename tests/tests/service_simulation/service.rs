@@ -13,6 +13,7 @@ use perennial_core::ending::EndSettings;
 use perennial_core::ids::RunId;
 use perennial_core::reconcile::Owners;
 use perennial_core::removal::Node;
+use perennial_core::share::Share;
 use perennial_core::time::{Clock, Deadline, Timestamp};
 use perennial_testkit::TestDb;
 use perennial_testkit::builders::set_bot_clock;
@@ -277,7 +278,7 @@ impl Service {
             owners: Owners::new("p.", &[]),
             absent: Absent::Restore,
             orphan_grace: ORPHAN_GRACE,
-            limits: Limits { max_removals: None, max_share_millionths: 1_000_000 },
+            limits: Limits { max_removals: None, max_share: Share::WHOLE },
             batch_rows: run.batch_rows,
             effect: Effect::All,
             limit: None,

@@ -16,11 +16,12 @@ use notify_trials::{Reminded, Settings, Summary};
 use perennial_core::db::{Actor, DatabaseOptions, DbError};
 use perennial_core::ending::{Brake, EndSettings, Ended};
 use perennial_core::ids::{RunId, SubscriptionId};
+use perennial_core::share::Share;
 use perennial_core::time::{Deadline, Timestamp, micros};
 use perennial_testkit::builders::{Subscription, User};
 use perennial_testkit::db_test;
 
-const NO_BRAKE: Brake = Brake { max_ends: None, max_share_millionths: 1_000_000 };
+const NO_BRAKE: Brake = Brake { max_ends: None, max_share: Share::WHOLE };
 
 fn stages() -> Vec<Stage> {
     let stage = |name: &str, moment| Stage { name: name.to_owned(), moment };

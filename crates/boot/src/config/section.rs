@@ -3,15 +3,16 @@
 
 use std::path::PathBuf;
 
+use perennial_core::share::Share;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::share::share;
 use super::stages::TrialStage;
 use crate::limits;
 use crate::mode::Mode;
 use crate::options::{LogFormat, Output};
 use crate::setting::SettingError;
-use crate::share::Share;
 use crate::span::Span;
 
 /// The settings all passes have, borrowed from the section of one.
@@ -30,12 +31,12 @@ pub(crate) struct Common<'a> {
 }
 
 macro_rules! section {
-    ($(#[$doc:meta])* $section:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
+    ($(#[$doc:meta])* $section:ident { $($(#[$of_field:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Default, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub struct $section {
-            $($(#[$field_doc])* pub $field: Option<$type>,)*
+            $($(#[$of_field])* pub $field: Option<$type>,)*
             /// Rows a transaction; too large holds locks for long, too small wastes round trips.
             pub batch_size: Option<u32>,
             /// Connections at work.
@@ -126,6 +127,7 @@ section! {
         /// Brake: end nothing when more rows than this are due at once; default none.
         max_ends: u64,
         /// Brake: end nothing when more than this share of all active rows is due at once; default 0.3.
+        #[serde(deserialize_with = "share")]
         max_ends_share: Share,
         /// Command, with arguments, told as JSON on its standard input who was removed and is still connected; default none.
         on_removed: Vec<String>,
@@ -153,6 +155,7 @@ section! {
         /// Brake: remove nothing on a node where more than this would go; default none.
         max_removals: u64,
         /// Brake: remove nothing on a node where more than this share would go; default 0.2.
+        #[serde(deserialize_with = "share")]
         max_removal_share: Share,
     }
 }

@@ -5,11 +5,10 @@
 //! brake was asked; when they are done it is asked again, with what was ended so far.
 
 use crate::db::{Database, DbError};
+use crate::share::Share;
 
 /// So few rows may always end, whatever their share: of three customers one is a third.
 pub const BRAKE_FREE: i64 = 20;
-/// A share of 1.
-const WHOLE: u32 = 1_000_000;
 /// Rows that are counted at most.
 const MOST_COUNTED: i64 = 10_000_000;
 /// All kinds of rights.
@@ -20,8 +19,8 @@ const SOURCES: &[&str] = &["trial", "payment", "grant"];
 pub struct Brake {
     /// Rows at most; none: no limit by number.
     pub max_ends: Option<u64>,
-    /// Largest share of all active rows, in millionths; speaks above [`BRAKE_FREE`] rows.
-    pub max_share_millionths: u32,
+    /// Largest share of all active rows; speaks above [`BRAKE_FREE`] rows.
+    pub max_share: Share,
 }
 
 /// What the brake says.
@@ -37,31 +36,25 @@ impl Brake {
     /// bounded by what the limits need.
     pub(super) async fn ask(self, db: &Database, ended: u64) -> Result<Verdict, DbError> {
         // In a dry run, what would end is over still.
-        let ended = if db.is_dry_run() { 0 } else { i64::try_from(ended).unwrap_or(i64::MAX) };
+        let ended = if db.is_dry_run() { 0 } else { ended };
         let over = db.run_tx("count_end_due", async |tx| tx.count_end_due(SOURCES, MOST_COUNTED).await).await?.0;
-        let at_once = over.saturating_add(ended);
-        if let Some(most) = self.max_ends.filter(|most| at_once.unsigned_abs() > *most) {
+        let over = over.unsigned_abs();
+        let at_once = over + ended;
+        if let Some(most) = self.max_ends.filter(|most| at_once > *most) {
             let why = format!("{at_once} subscriptions are over at once, more than max_ends = {most}");
             return Ok(Verdict::Refused(why));
         }
-        if at_once > BRAKE_FREE && self.max_share_millionths < WHOLE {
-            let enough = fewest_active(at_once, self.max_share_millionths);
+        if at_once > BRAKE_FREE.unsigned_abs() && self.max_share != Share::WHOLE {
+            let enough = i64::try_from(self.max_share.smallest_total(at_once)).unwrap_or(i64::MAX);
             let active = db.run_tx("count_active", async |tx| tx.count_active(enough).await).await?;
-            let active = active.saturating_add(ended);
-            if active < enough {
-                let percent = u64::from(self.max_share_millionths) * 100 / u64::from(WHOLE);
+            let active = active.unsigned_abs() + ended;
+            if self.max_share.is_exceeded_by(at_once, active) {
                 return Ok(Verdict::Refused(format!(
-                    "{at_once} of {active} active subscriptions are over at once, more than max_ends_share ({percent} %)"
+                    "{at_once} of {active} active subscriptions are over at once, more than max_ends_share = {}",
+                    self.max_share
                 )));
             }
         }
-        Ok(Verdict::Clear(usize::try_from(over).unwrap_or(0)))
+        Ok(Verdict::Clear(usize::try_from(over).unwrap_or(usize::MAX)))
     }
-}
-
-/// The fewest active rows of which `due` are no more than the share: counting can stop there.
-fn fewest_active(due: i64, share_millionths: u32) -> i64 {
-    let share = u128::from(share_millionths.max(1));
-    let enough = (u128::from(due.unsigned_abs()) * u128::from(WHOLE)).div_ceil(share);
-    i64::try_from(enough).unwrap_or(i64::MAX)
 }

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer};
-
 const WHOLE: u32 = 1_000_000;
 const DECIMALS: usize = 6;
 
@@ -20,23 +18,26 @@ impl fmt::Debug for Share {
 }
 
 impl Share {
+    /// All of it.
+    pub const WHOLE: Self = Self(WHOLE);
+
     /// So many hundredths, at most 100.
     #[must_use]
     pub const fn percent(percent: u32) -> Self {
         Self(if percent > 100 { WHOLE } else { percent * (WHOLE / 100) })
     }
 
-    /// In millionths of the whole.
+    /// Whether `part` of `total` is more than this share.
     #[must_use]
-    pub const fn millionths(self) -> u32 {
-        self.0
+    pub fn is_exceeded_by(self, part: u64, total: u64) -> bool {
+        u128::from(part) * u128::from(WHOLE) > u128::from(total) * u128::from(self.0)
     }
 
-    /// That share of `total`, rounded down.
+    /// The smallest total of which `part` is no more than this share: counting can stop there.
     #[must_use]
-    pub fn of(self, total: u64) -> u64 {
-        // A share is at most 1, so the part fits where the total did.
-        u64::try_from(u128::from(total) * u128::from(self.0) / u128::from(WHOLE)).unwrap_or(total)
+    pub fn smallest_total(self, part: u64) -> u64 {
+        let total = (u128::from(part) * u128::from(WHOLE)).div_ceil(u128::from(self.0.max(1)));
+        u64::try_from(total).unwrap_or(u64::MAX)
     }
 }
 
@@ -73,43 +74,29 @@ impl fmt::Display for Share {
     }
 }
 
-impl<'de> Deserialize<'de> for Share {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl serde::de::Visitor<'_> for Visitor {
-            type Value = Share;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a share from 0 to 1, such as 0.3")
-            }
-
-            fn visit_f64<E: serde::de::Error>(self, share: f64) -> Result<Share, E> {
-                // The shortest form that gives the same number back, so 0.3 is "0.3".
-                share.to_string().parse().map_err(|error| E::custom(format!("{share}: {error}")))
-            }
-
-            fn visit_i64<E: serde::de::Error>(self, share: i64) -> Result<Share, E> {
-                share.to_string().parse().map_err(|error| E::custom(format!("{share}: {error}")))
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn shares_are_read_and_written() {
-        for (text, shown, of_thousand) in
-            [("0", "0", 0), ("0.3", "0.3", 300), ("1", "1", 1000), ("1.0", "1", 1000), ("0.0019", "0.0019", 1)]
-        {
-            let share: Share = text.parse().unwrap();
-            assert_eq!((share.to_string().as_str(), share.of(1000)), (shown, of_thousand));
+        for (text, shown) in [("0", "0"), ("0.3", "0.3"), ("1", "1"), ("1.0", "1"), ("0.000001", "0.000001")] {
+            assert_eq!(text.parse::<Share>().unwrap().to_string(), shown);
         }
-        assert_eq!(Share::percent(100).of(u64::MAX), u64::MAX);
         assert_eq!(Share::percent(30).to_string(), "0.3");
+        assert_eq!(Share::percent(100), Share::WHOLE);
+    }
+
+    #[test]
+    fn a_share_is_exceeded_above_it_alone() {
+        let eighth: Share = "0.125".parse().unwrap();
+        assert!(!eighth.is_exceeded_by(1, 8) && eighth.is_exceeded_by(2, 15));
+        assert!(!Share::WHOLE.is_exceeded_by(u64::MAX, u64::MAX));
+        assert!(Share::percent(0).is_exceeded_by(1, u64::MAX) && !Share::percent(0).is_exceeded_by(0, 0));
+        for (share, part) in [(eighth, 1), (eighth, 21), (Share::percent(30), 21), (Share::WHOLE, 7)] {
+            let total = share.smallest_total(part);
+            assert!(!share.is_exceeded_by(part, total) && share.is_exceeded_by(part, total - 1), "{share} {part}");
+        }
     }
 
     #[test]
