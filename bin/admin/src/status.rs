@@ -12,8 +12,7 @@ mod model;
 mod read;
 mod text;
 
-use std::io;
-use std::path::Path;
+use perennial_boot::put_whole;
 
 use crate::cli;
 use crate::failure::Failure;
@@ -41,7 +40,7 @@ pub async fn run(session: &Session, call: cli::Status) -> Result<Answer, Failure
     let status = Status::of(&read);
     let (mut text, mut json) = (status.text(), status.json());
     if let (Some(file), Some(history)) = (&call.html, history) {
-        write(file, &status.page(&history)).map_err(|error| {
+        put_whole(file, |beside| std::fs::write(beside, status.page(&history))).map_err(|error| {
             Failure::refused(format!("{} cannot be written: {error}", file.display()))
                 .with_hint("name a file in a folder that exists")
         })?;
@@ -49,18 +48,6 @@ pub async fn run(session: &Session, call: cli::Status) -> Result<Answer, Failure
         json["html"] = file.display().to_string().into();
     }
     Ok(Answer::new(text, json))
-}
-
-/// Beside it first, then in its place: who reads the page while it is written sees the old one or the new one whole.
-fn write(file: &Path, page: &str) -> io::Result<()> {
-    let name = file.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
-    let beside = file.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-    let written = std::fs::write(&beside, page).and_then(|()| std::fs::rename(&beside, file));
-    if written.is_err() {
-        // The error that matters is the one above.
-        drop(std::fs::remove_file(&beside));
-    }
-    written
 }
 
 impl Status {

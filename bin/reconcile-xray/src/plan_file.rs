@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use perennial_boot::put_whole;
 use perennial_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -93,19 +94,12 @@ impl PlanFile {
         plan
     }
 
-    /// Writes it: beside the file first, then renamed, readable by its owner alone.
+    /// Writes it, in the place of one before it, readable by its owner alone.
     ///
     /// # Errors
     /// The folder cannot be written to.
     pub fn write(&self, file: &Path) -> io::Result<()> {
-        let name = file.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
-        let beside = file.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-        let written = self.write_to(&beside).and_then(|()| fs::rename(&beside, file));
-        if written.is_err() {
-            // The error that matters is the one above.
-            drop(fs::remove_file(&beside));
-        }
-        written
+        put_whole(file, |beside| self.write_to(beside))
     }
 
     fn write_to(&self, file: &Path) -> io::Result<()> {

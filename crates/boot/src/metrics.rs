@@ -14,6 +14,7 @@ use perennial_core::time::Timestamp;
 
 use crate::exit::Exit;
 use crate::mode::Mode;
+use crate::put_whole::put_whole;
 use crate::report::Report;
 pub(crate) use books::Books;
 
@@ -46,7 +47,7 @@ pub(crate) struct Before {
 }
 
 impl Metrics<'_> {
-    /// Writes the file: beside it first, then renamed, so that a reader sees the old or the new one whole.
+    /// Writes the file, in the place of the one before it.
     ///
     /// # Errors
     /// The folder cannot be written to.
@@ -56,15 +57,8 @@ impl Metrics<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
         };
-        let name = file.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
-        // Not *.prom, which the collector would read; copies of a pass write at the same time, each its own.
-        let beside = file.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-        let written = std::fs::write(&beside, self.render(&old)).and_then(|()| std::fs::rename(&beside, file));
-        if written.is_err() {
-            // The error that matters is the one above.
-            drop(std::fs::remove_file(&beside));
-        }
-        written.map(|()| Before { other_pass: other_pass(&old, self.pass) })
+        put_whole(file, |beside| std::fs::write(beside, self.render(&old)))?;
+        Ok(Before { other_pass: other_pass(&old, self.pass) })
     }
 
     /// The text of the file, given that of the one it replaces.
