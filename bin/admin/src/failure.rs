@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::Write;
 
 use perennial_boot::{Exit, Output, SettingError};
+use perennial_core::causes::with_causes;
 use perennial_core::db::DbError;
 use perennial_core::operator::{self, command};
 use perennial_migrate::MigrateError;
@@ -69,7 +70,7 @@ impl Failure {
             Some("08" | "53" | "57" | "58") | None => Exit::Unavailable,
             Some(_) => Exit::Unforeseen,
         };
-        Self { sqlstate: code, ..Self::of(exit, format!("{at}: {}", with_causes(error))) }
+        Self { sqlstate: code, ..Self::of(exit, format!("{at}: {}", in_one_line(error))) }
     }
 
     /// Writes it: a line on standard error, or an object on standard output. Answers how the program ends.
@@ -119,16 +120,16 @@ impl From<DbError> for Failure {
                 Self::of(Exit::Stopped, error.to_string()).with_hint("nothing was changed; try again")
             }
             DbError::CommitUnknown { .. } => Self::of(Exit::Unavailable, error.to_string()),
-            DbError::Unavailable { .. } => Self::of(Exit::Unavailable, with_causes(&error)),
+            DbError::Unavailable { .. } => Self::of(Exit::Unavailable, in_one_line(&error)),
             DbError::Configuration { .. } => Self::configuration(error.to_string()),
-            DbError::Unforeseen { .. } => Self::unforeseen(with_causes(&error)),
+            DbError::Unforeseen { .. } => Self::unforeseen(in_one_line(&error)),
         }
     }
 }
 
 impl From<MigrateError> for Failure {
     fn from(error: MigrateError) -> Self {
-        let message = with_causes(&error);
+        let message = in_one_line(&error);
         match error {
             MigrateError::Newer { .. } => Self::configuration(message).with_hint("upgrade this program"),
             MigrateError::NoSuchTarget { .. } => Self::usage(message),
@@ -194,14 +195,8 @@ fn of_sqlstate(at: &str, sqlstate: &str) -> Option<String> {
 }
 
 /// An error and all that caused it, in one line.
-pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text.replace('\n', " ")
+pub(crate) fn in_one_line(error: &dyn Error) -> String {
+    with_causes(error).replace('\n', " ")
 }
 
 #[cfg(test)]

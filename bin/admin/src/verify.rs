@@ -15,7 +15,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::checks::{CHECKS, Check};
-use crate::failure::{Failure, with_causes};
+use crate::failure::{Failure, in_one_line};
 use crate::output::{Answer, counted, say};
 use crate::session::Session;
 use crate::{FOUND, cli};
@@ -82,7 +82,7 @@ pub async fn run_all(
         let outcome = match run_one(client, *check, work_mem).await {
             Ok(finding) => Ok(finding),
             Err(error) if client.is_closed() => return Err(Failure::of_driver(check.name, &error)),
-            Err(error) => Err(with_causes(&error)),
+            Err(error) => Err(in_one_line(&error)),
         };
         let verdict = Verdict { check: *check, outcome };
         show(&verdict).map_err(|error| Failure::unforeseen(format!("cannot write what was found: {error}")))?;

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use perennial_core::causes::with_causes;
 use perennial_core::ids::RunId;
 use reqwest::{Client, Url};
 use secrecy::{ExposeSecret, SecretString};
@@ -103,7 +104,7 @@ fn client() -> Result<Client, String> {
         .timeout(LIMIT)
         .user_agent(concat!("perennial/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|error| whole_story(&error.without_url()))
+        .map_err(|error| with_causes(&error.without_url()))
 }
 
 /// `URL/part`; a query stays behind it.
@@ -116,12 +117,7 @@ fn below(url: &Url, part: &str) -> Url {
 
 async fn send(client: &Client, url: Url, body: String) -> Result<(), String> {
     let answer = client.post(url).body(body).send().await.and_then(reqwest::Response::error_for_status);
-    answer.map(drop).map_err(|error| whole_story(&error.without_url()))
-}
-
-/// The error and its causes: reqwest's own words stop at "error sending request".
-fn whole_story(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    answer.map(drop).map_err(|error| with_causes(&error.without_url()))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 pub mod allowance;
 pub mod batch;
+pub mod causes;
 pub mod crash;
 pub mod db;
 pub mod delivery;

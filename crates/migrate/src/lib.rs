@@ -11,6 +11,7 @@ mod session_lock;
 
 use std::error::Error;
 
+use perennial_core::causes::with_causes;
 use perennial_core::schema::{self, HISTORY_TABLE, MIGRATIONS};
 use refinery::error::Kind;
 use refinery::{Migration, Runner, Target};
@@ -162,24 +163,13 @@ fn from_runner(error: &refinery::Error) -> MigrateError {
             MigrateError::Divergent(format!("{applied} was applied with another text than that of {ours} here"))
         }
         Kind::MissingVersion(migration) => MigrateError::Divergent(format!("{migration} is missing on one side")),
-        Kind::Connection(at, source) => MigrateError::Database { at: at.clone(), source: told(&**source).into() },
+        Kind::Connection(at, source) => MigrateError::Database { at: at.clone(), source: with_causes(&**source).into() },
         other => MigrateError::Database { at: "prepare the migrations".to_owned(), source: other.to_string().into() },
     }
 }
 
 fn failed(at: &str, error: tokio_postgres::Error) -> MigrateError {
     MigrateError::Database { at: format!("cannot {at}"), source: error.into() }
-}
-
-/// The driver's own text is "db error"; what happened stands in its source.
-fn told(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn as_i32(version: u32) -> i32 {

@@ -1,8 +1,6 @@
 //! Errors of the transport, in words and by what they prove.
 
-use std::error::Error as _;
-use std::fmt::Write as _;
-
+use perennial_core::causes::with_causes;
 use perennial_core::ports::MessengerError;
 
 use crate::token::Token;
@@ -10,15 +8,7 @@ use crate::token::Token;
 /// Puts an error into words. **The one place where an error of the HTTP library becomes text**: it takes the URL off,
 /// which holds the token.
 pub(crate) fn words(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // Writing to a string cannot fail.
-        let _infallible = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
+    with_causes(&error.without_url())
 }
 
 /// The meaning of an error that came instead of an answer.

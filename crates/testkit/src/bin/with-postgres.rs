@@ -13,6 +13,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
 
+use perennial_core::causes::with_causes;
 use perennial_testkit::cluster::find_bin_dir;
 use perennial_testkit::{Cluster, ClusterError, ClusterOptions};
 use rustix::process::{Pid, Signal, getpgrp, kill_process};
@@ -195,16 +196,6 @@ fn exit_code(status: ExitStatus) -> ExitCode {
 }
 
 fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("with-postgres: {}", with_sources(error));
+    eprintln!("with-postgres: {}", with_causes(error));
     ExitCode::from(code)
-}
-
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

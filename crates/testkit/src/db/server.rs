@@ -5,6 +5,7 @@ use std::error::Error;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use perennial_core::causes::with_causes;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, NoTls};
@@ -142,13 +143,7 @@ fn with_database(url: &str, database: &str) -> String {
 
 /// Fails the test with everything the error knows.
 pub(super) fn fatal(what: &str, error: &(dyn Error + 'static)) -> ! {
-    let mut text = format!("{what}: {error}");
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    panic!("{text}");
+    panic!("{what}: {}", with_causes(error));
 }
 
 #[cfg(test)]
