@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use perennial_core::db::{AnnouncementBounds, RenewalDue, RenewalKey, Tx};
+use perennial_core::db::{AnnouncementBounds, Left, RenewalDue, RenewalKey, Tx};
 use perennial_core::ids::SubscriptionId;
 use perennial_testkit::db_test;
 use support::books::assert_sound;
@@ -120,9 +120,10 @@ fn what_a_pass_does_not_get_to_is_counted_up_to_a_bound() {
             pass.open().run_tx("count", async |tx| tx.count_renewal_left(from, due, at_most).await).await.unwrap()
         };
         let oldest = Some(NOW + HOUR + Duration::from_secs(1));
-        assert_eq!((count(4).await, count(100).await), ((4, oldest), (6, oldest)));
+        let left = |rows| Left { rows, oldest };
+        assert_eq!((count(4).await, count(100).await), (left(4), left(6)));
         let ahead = AnnouncementBounds { window: HOUR / 2, ahead: DAY };
-        let left = async |tx: &Tx<'_>| tx.count_announcements_left(RenewalKey::after(NOW), ahead, 5).await;
-        assert_eq!(pass.open().run_tx("count", left).await.unwrap(), (5, oldest));
+        let count = async |tx: &Tx<'_>| tx.count_announcements_left(RenewalKey::after(NOW), ahead, 5).await;
+        assert_eq!(pass.open().run_tx("count", count).await.unwrap(), left(5));
     });
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use perennial_core::allowance::Allowance;
 use perennial_core::batch::{BUSY_KEPT, Piece, Suspects, run_batch, try_again};
 use perennial_core::crash_point;
-use perennial_core::db::{Database, DbError, FailedTry, MOST_LEFT, ReminderKey, Tx, Verdict};
+use perennial_core::db::{Database, DbError, FailedTry, Left, MOST_LEFT, ReminderKey, Tx, Verdict};
 use perennial_core::ending::{self, EndSettings, EndSummary};
 use perennial_core::ids::{SubscriptionId, TelegramId};
 use perennial_core::page::Pages;
@@ -268,9 +268,10 @@ async fn record_failed(db: &Database, key: ReminderKey, why: &DbError, max_tries
 }
 
 async fn count_left(db: &Database, cursor: ReminderKey, summary: &mut Summary) -> Result<(), DbError> {
-    let (rows, oldest) = db.run_tx("count_left", async |tx| tx.count_reminders_left(cursor, MOST_LEFT).await).await?;
-    summary.left += rows.unsigned_abs();
-    summary.left_at_least |= rows >= MOST_LEFT;
+    let left = db.run_tx("count_left", async |tx| tx.count_reminders_left(cursor, MOST_LEFT).await).await?;
+    let Left { rows, oldest } = left;
+    summary.left += rows;
+    summary.left_at_least |= rows >= MOST_LEFT.unsigned_abs();
     summary.cut_short &= rows > 0;
     summary.at_limit &= rows > 0;
     let due_for = oldest.and_then(|since| Duration::try_from(db.now() - since).ok()).unwrap_or_default();

@@ -96,11 +96,11 @@ impl RenewPass<'_> {
         bounds: AnnouncementBounds,
         summary: &mut Summary,
     ) -> Result<(), DbError> {
-        let (rows, soonest) = self
+        let left = self
             .db
             .run_tx("count_announcements", async |tx| tx.count_announcements_left(after, bounds, MOST_LEFT).await)
             .await?;
-        self.leave(rows.unsigned_abs(), soonest, bounds.ahead, summary);
+        self.leave(left, bounds.ahead, summary);
         summary.cut_short &= summary.left > 0;
         Ok(())
     }

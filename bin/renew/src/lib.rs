@@ -35,12 +35,12 @@ use perennial_core::allowance::Allowance;
 use perennial_core::batch::{BUSY_KEPT, Batch, Piece, Suspects, run_batch, try_again};
 use perennial_core::crash_point;
 use perennial_core::db::{
-    Database, DbError, FailedTry, MOST_LEFT, Parking, RenewalBounds, RenewalDue, RenewalKey, Tx, Verdict,
+    Database, DbError, FailedTry, Left, MOST_LEFT, Parking, RenewalBounds, RenewalDue, RenewalKey, Tx, Verdict,
 };
 use perennial_core::ids::SubscriptionId;
 use perennial_core::money::Kopecks;
 use perennial_core::page::{Listed, Pages};
-use perennial_core::time::{Deadline, Timestamp};
+use perennial_core::time::Deadline;
 
 pub use outcome::{Outcome, Summary};
 
@@ -211,17 +211,16 @@ impl RenewPass<'_> {
         for listed in held.await?.chunks(rows) {
             let still = self.db.run_tx("still_due", async |tx| tx.still_due_for_renewal(listed, due).await).await?;
             summary.busy += still.len() as u64;
-            let soonest = still.iter().map(|key| key.expires_at).min();
-            self.leave(still.len() as u64, soonest, self.settings.bounds.window, summary);
+            let oldest = still.iter().map(|key| key.expires_at).min();
+            self.leave(Left { rows: still.len() as u64, oldest }, self.settings.bounds.window, summary);
         }
         Ok(())
     }
 
     async fn count_left(&self, due: RenewalDue, cursor: RenewalKey, summary: &mut Summary) -> Result<(), DbError> {
         if summary.cut_short || summary.at_limit {
-            let (rows, oldest) =
-                self.db.run_tx("count_left", async |tx| tx.count_renewal_left(cursor, due, MOST_LEFT).await).await?;
-            self.leave(rows.unsigned_abs(), oldest, self.settings.bounds.window, summary);
+            let left = self.db.run_tx("count_left", async |tx| tx.count_renewal_left(cursor, due, MOST_LEFT).await);
+            self.leave(left.await?, self.settings.bounds.window, summary);
             summary.cut_short &= summary.left > 0;
         }
         Ok(())
@@ -242,10 +241,10 @@ impl RenewPass<'_> {
     }
 
     /// Counts rows that were not got to; they came due so long before their ends.
-    fn leave(&self, rows: u64, oldest_end: Option<Timestamp>, before_end: Duration, summary: &mut Summary) {
-        summary.left += rows;
-        summary.left_at_least |= rows >= MOST_LEFT.unsigned_abs();
-        if let Some(end) = oldest_end {
+    fn leave(&self, left: Left, before_end: Duration, summary: &mut Summary) {
+        summary.left += left.rows;
+        summary.left_at_least |= left.rows >= MOST_LEFT.unsigned_abs();
+        if let Some(end) = left.oldest {
             let due_since = end - before_end;
             let due_for = Duration::try_from(self.db.now() - due_since).unwrap_or_default();
             summary.oldest_due = summary.oldest_due.max(due_for);

@@ -23,7 +23,7 @@ use serde_json::json;
 use crate::allowance::Allowance;
 use crate::batch::{BUSY_KEPT, Piece, Suspects, run_batch, try_again};
 use crate::crash_point;
-use crate::db::{Database, DbError, DueToEnd, EndKey, Ending, NewAudit, NewNotice, Tx};
+use crate::db::{Database, DbError, DueToEnd, EndKey, Ending, Left, NewAudit, NewNotice, Tx};
 use crate::ids::{CredentialId, SubscriptionId, TelegramId};
 use crate::page::Pages;
 use crate::time::{Deadline, Timestamp, from_micros, micros};
@@ -297,9 +297,9 @@ fn audit(row: &DueToEnd, credential_in_use: bool) -> NewAudit {
 }
 
 async fn count_left(db: &Database, settings: EndSettings<'_>, summary: &mut EndSummary) -> Result<(), DbError> {
-    let (rows, oldest) =
+    let Left { rows, oldest } =
         db.run_tx("count_end_due", async |tx| tx.count_end_due(settings.sources, 1_000_000).await).await?;
-    summary.left = rows.unsigned_abs().saturating_sub(summary.left_to_renew);
+    summary.left = rows.saturating_sub(summary.left_to_renew);
     summary.oldest_due = oldest.and_then(|end| Duration::try_from(db.now() - end).ok()).unwrap_or_default();
     summary.cut_short &= summary.left > 0;
     summary.at_limit &= summary.left > 0;

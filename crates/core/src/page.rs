@@ -46,6 +46,12 @@ impl<K: Copy + Ord> Page<K> {
         Self { rows: self.rows.min(rows), ..self }
     }
 
+    /// The number of rows as a statement takes it.
+    #[must_use]
+    pub fn limit(&self) -> i64 {
+        i64::try_from(self.rows).unwrap_or(i64::MAX)
+    }
+
     /// Moves the cursor to the last row of what this page listed. A short page was the last one; so is one that does
     /// not go forward, which no list in key order can give: ending is better than going round.
     pub fn listed<R: Listed<Key = K>>(self, listed: &[R]) -> Pages<K> {

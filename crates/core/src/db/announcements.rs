@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 
 use super::renewals::{columns, renewal_key};
 use super::tx::column;
-use super::{DbError, RenewalKey, Tx};
+use super::{DbError, Left, RenewalKey, Tx};
 use crate::ids::{SubscriptionId, TelegramId};
 use crate::money::Kopecks;
 use crate::page::Page;
@@ -106,7 +106,7 @@ impl Tx<'_> {
         page: &Page<RenewalKey>,
         bounds: AnnouncementBounds,
     ) -> Result<Vec<RenewalKey>, DbError> {
-        let limit = i64::try_from(page.rows).unwrap_or(i64::MAX);
+        let limit = page.limit();
         let rows = self
             .query(
                 LIST_ANNOUNCEMENTS_DUE,
@@ -130,7 +130,7 @@ impl Tx<'_> {
         after: RenewalKey,
         bounds: AnnouncementBounds,
         at_most: i64,
-    ) -> Result<(i64, Option<Timestamp>), DbError> {
+    ) -> Result<Left, DbError> {
         let row = self
             .query_opt(
                 COUNT_ANNOUNCEMENTS_LEFT,
@@ -142,7 +142,7 @@ impl Tx<'_> {
                 ],
             )
             .await?;
-        row.map_or(Ok((0, None)), |row| Ok((column(&row, "rows")?, column(&row, "oldest")?)))
+        Left::of(row.as_ref())
     }
 
     /// Claims listed rows that nobody holds and that are still to be told (`FOR NO KEY UPDATE SKIP LOCKED`). The wallet

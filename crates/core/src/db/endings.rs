@@ -4,7 +4,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::tx::column;
-use super::{DbError, Tx};
+use super::{DbError, Left, Tx};
 use crate::ids::{CredentialId, SubscriptionId, TelegramId};
 use crate::page::{Listed, Page};
 use crate::time::Timestamp;
@@ -132,7 +132,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's.
     pub async fn list_end_due(&self, page: &Page<EndKey>, sources: &[&str]) -> Result<Vec<EndKey>, DbError> {
-        let rows = i64::try_from(page.rows).unwrap_or(i64::MAX);
+        let rows = page.limit();
         let listed = self
             .query(
                 LIST_END_DUE,
@@ -152,14 +152,14 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn count_end_due(&self, sources: &[&str], at_most: i64) -> Result<(i64, Option<Timestamp>), DbError> {
+    pub async fn count_end_due(&self, sources: &[&str], at_most: i64) -> Result<Left, DbError> {
         let row = self
             .query_opt(
                 COUNT_END_DUE,
                 &[(/* now */ &self.now(), Type::TIMESTAMPTZ), (&sources, Type::TEXT_ARRAY), (&at_most, Type::INT8)],
             )
             .await?;
-        row.map_or(Ok((0, None)), |row| Ok((column(&row, "rows")?, column(&row, "oldest")?)))
+        Left::of(row.as_ref())
     }
 
     /// How many rows are active, `at_most` so many: counting stops there.

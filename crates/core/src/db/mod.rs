@@ -12,6 +12,7 @@ mod charging;
 mod endings;
 mod error;
 mod installation;
+mod left;
 mod nodes;
 mod notices;
 mod outbox;
@@ -40,6 +41,7 @@ pub use charging::{Extension, NewPayment, PaidPeriod, ReadBack, ShortTry};
 pub use endings::{DueToEnd, EndKey, Ending};
 pub use error::DbError;
 pub use installation::Installation;
+pub use left::{Left, MOST_LEFT};
 pub use nodes::NodeRow;
 pub use notices::{NewNotice, ParkedRow};
 pub use outbox::{
@@ -48,7 +50,7 @@ pub use outbox::{
 pub use parked::{FailedTry, Parking, Verdict};
 pub use reconcile::{CredentialState, NodeMemory, Orphan, UuidOwner};
 pub use removals::{Closing, ClosingKey, Expired};
-pub use renewals::{DueForRenewal, MOST_LEFT, RenewalBounds, RenewalDue, RenewalKey};
+pub use renewals::{DueForRenewal, RenewalBounds, RenewalDue, RenewalKey};
 pub use runs::{RECORD_RUN, RunStart};
 pub use trials::{DueReminder, ReminderKey};
 pub use tx::Tx;

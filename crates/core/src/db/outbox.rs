@@ -209,7 +209,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's.
     pub async fn list_notices_due(&self, page: &Page<NoticeKey>) -> Result<Vec<NoticeKey>, DbError> {
-        let limit = i64::try_from(page.rows).unwrap_or(i64::MAX);
+        let limit = page.limit();
         let rows = self
             .query(
                 LIST_NOTICES_DUE,

@@ -113,7 +113,7 @@ impl Tx<'_> {
         page: &Page<CredentialId>,
         groups: &[&str],
     ) -> Result<Vec<CredentialState>, DbError> {
-        let limit = i64::try_from(page.rows).unwrap_or(i64::MAX);
+        let limit = page.limit();
         let rows = self
             .query(
                 LIST_OPEN_CREDENTIALS,

@@ -101,7 +101,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's.
     pub async fn list_closing(&self, page: &Page<ClosingKey>, node: &str) -> Result<Vec<Closing>, DbError> {
-        let limit = i64::try_from(page.rows).unwrap_or(i64::MAX);
+        let limit = page.limit();
         let rows = self
             .query(
                 LIST_CLOSING,

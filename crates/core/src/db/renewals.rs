@@ -6,15 +6,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::tx::column;
-use super::{DbError, Tx};
+use super::{DbError, Left, Tx};
 use crate::ids::{AccountId, CredentialId, SubscriptionId, TelegramId, VpnUuid};
 use crate::money::Kopecks;
 use crate::page::{Listed, Page};
 use crate::time::Timestamp;
-
-/// So many rows that a pass did not get to are counted. A backlog may be millions of rows, and the time that is left when
-/// they are counted is that of one transaction.
-pub const MOST_LEFT: i64 = 100_000;
 
 /// Between which ends a subscription is due for renewal: `now − grace < expires_at <= now + window`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,7 +161,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's.
     pub async fn list_renewal_due(&self, page: &Page<RenewalKey>, due: RenewalDue) -> Result<Vec<RenewalKey>, DbError> {
-        let rows = i64::try_from(page.rows).unwrap_or(i64::MAX);
+        let rows = page.limit();
         let listed = self
             .query(
                 LIST_RENEWAL_DUE,
@@ -217,7 +213,7 @@ impl Tx<'_> {
         after: RenewalKey,
         due: RenewalDue,
         at_most: i64,
-    ) -> Result<(i64, Option<Timestamp>), DbError> {
+    ) -> Result<Left, DbError> {
         let row = self
             .query_opt(
                 COUNT_LEFT,
@@ -231,7 +227,7 @@ impl Tx<'_> {
                 ],
             )
             .await?;
-        row.map_or(Ok((0, None)), |row| Ok((column(&row, "rows")?, column(&row, "oldest")?)))
+        Left::of(row.as_ref())
     }
 
     /// Which of these listed rows are due as they were listed. No locks; in no order.

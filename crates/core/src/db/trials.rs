@@ -4,7 +4,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::tx::column;
-use super::{DbError, Tx};
+use super::{DbError, Left, Tx};
 use crate::ids::{SubscriptionId, TelegramId};
 use crate::page::{Listed, Page};
 use crate::time::Timestamp;
@@ -103,7 +103,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's.
     pub async fn list_reminders_due(&self, page: &Page<ReminderKey>) -> Result<Vec<ReminderKey>, DbError> {
-        let limit = i64::try_from(page.rows).unwrap_or(i64::MAX);
+        let limit = page.limit();
         let rows = self
             .query(
                 LIST_REMINDERS_DUE,
@@ -128,7 +128,7 @@ impl Tx<'_> {
         &self,
         after: ReminderKey,
         at_most: i64,
-    ) -> Result<(i64, Option<Timestamp>), DbError> {
+    ) -> Result<Left, DbError> {
         let row = self
             .query_opt(
                 COUNT_REMINDERS_LEFT,
@@ -140,7 +140,7 @@ impl Tx<'_> {
                 ],
             )
             .await?;
-        row.map_or(Ok((0, None)), |row| Ok((column(&row, "rows")?, column(&row, "oldest")?)))
+        Left::of(row.as_ref())
     }
 
     /// Claims listed trials that nobody holds (`FOR NO KEY UPDATE SKIP LOCKED`).

@@ -37,8 +37,7 @@ impl Brake {
     pub(super) async fn ask(self, db: &Database, ended: u64) -> Result<Verdict, DbError> {
         // In a dry run, what would end is over still.
         let ended = if db.is_dry_run() { 0 } else { ended };
-        let over = db.run_tx("count_end_due", async |tx| tx.count_end_due(SOURCES, MOST_COUNTED).await).await?.0;
-        let over = over.unsigned_abs();
+        let over = db.run_tx("count_end_due", async |tx| tx.count_end_due(SOURCES, MOST_COUNTED).await).await?.rows;
         let at_once = over + ended;
         if let Some(most) = self.max_ends.filter(|most| at_once > *most) {
             let why = format!("{at_once} subscriptions are over at once, more than max_ends = {most}");
