@@ -11,7 +11,7 @@ use perennial_boot::{Exit, Span};
 use perennial_core::db::admin::PrunedBatch;
 use perennial_core::db::{Database, DbError, NewAudit, Tx};
 use perennial_core::ids::RunId;
-use perennial_core::time::{Deadline, Timestamp, from_micros};
+use perennial_core::time::{Deadline, Timestamp};
 use serde_json::{Value, json};
 
 use crate::cli;
@@ -71,7 +71,7 @@ pub async fn run(session: &Session, call: cli::Prune) -> Result<Answer, Failure>
 impl Pruning {
     async fn runs(&self, older_than: Timestamp, rows: &mut u64) -> Result<bool, Failure> {
         for pass in PASSES {
-            let first = (beginning(older_than), RunId(uuid::Uuid::nil()));
+            let first = (Timestamp::UNIX_EPOCH, RunId(uuid::Uuid::nil()));
             let batch = async |tx: &Tx<'_>, after| tx.prune_runs(pass, older_than, after, self.batch.into()).await;
             if !self.batches("runs", older_than, first, rows, batch).await? {
                 return Ok(false);
@@ -86,7 +86,7 @@ impl Pruning {
     }
 
     async fn audit(&self, older_than: Timestamp, rows: &mut u64) -> Result<bool, Failure> {
-        let first = (beginning(older_than), i64::MIN);
+        let first = (Timestamp::UNIX_EPOCH, i64::MIN);
         let batch = async |tx: &Tx<'_>, after| tx.prune_audit(older_than, after, self.batch).await;
         self.batches("audit_log", older_than, first, rows, batch).await
     }
@@ -118,11 +118,6 @@ impl Pruning {
         }
         Ok(true)
     }
-}
-
-/// Before anything that was ever written.
-fn beginning(otherwise: Timestamp) -> Timestamp {
-    from_micros(0).unwrap_or(otherwise)
 }
 
 fn audit(table: &str, older_than: Timestamp, rows: u64) -> NewAudit {

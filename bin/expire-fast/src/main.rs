@@ -8,8 +8,7 @@ use expire_fast::Summary;
 use expire_fast::flags::Flags;
 use expire_fast::sessions::Sessions;
 use perennial_boot::{
-    Config, Context, Delivery, Entry, ExpireSection, Report, SettingError, Shown, or_none, shown_nodes,
-    span,
+    Config, Context, Delivery, Entry, ExpireSection, Report, SettingError, Shown, or_none, shown_nodes, span,
 };
 use perennial_core::ending::{Brake, EndSettings, EndSummary, Ended};
 use perennial_core::removal::{Node, Part, RemovalSummary};

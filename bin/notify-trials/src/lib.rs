@@ -24,7 +24,7 @@ use perennial_core::db::{Database, DbError, FailedTry, Left, MOST_LEFT, Reminder
 use perennial_core::ending::{self, EndSettings, EndSummary};
 use perennial_core::ids::{SubscriptionId, TelegramId};
 use perennial_core::page::Pages;
-use perennial_core::time::{Deadline, Timestamp, from_micros};
+use perennial_core::time::{Deadline, Timestamp};
 
 use plan::{Stage, decide};
 
@@ -137,7 +137,7 @@ async fn remind(
     allowance: &Allowance,
     summary: &mut Summary,
 ) -> Result<(), DbError> {
-    let beginning = ReminderKey { next_reminder_at: from_micros(0).unwrap_or_else(|| db.now()), id: SubscriptionId(0) };
+    let beginning = ReminderKey { next_reminder_at: Timestamp::UNIX_EPOCH, id: SubscriptionId(0) };
     let mut pages = Pages::above(beginning, settings.batch_rows);
     let suspects = Suspects::unless(|written: &Written| !written.reminded.is_empty());
     let reminders = Reminders { db, deadline, settings, allowance, suspects };

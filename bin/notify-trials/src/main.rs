@@ -54,8 +54,7 @@ fn trials(flags: TrialsSection, delivery: &DeliveryOptions, config: &Config) -> 
         Some(Stage { name: stage.name, moment })
     };
     let stages = section.stages().into_iter().filter_map(stage).collect();
-    let brake =
-        Brake { max_ends: config.expire.max_ends, max_share: config.expire.max_ends_share() };
+    let brake = Brake { max_ends: config.expire.max_ends, max_share: config.expire.max_ends_share() };
     let ends = !section.no_end.unwrap_or(false);
     Ok(Trials { stages, brake: ends.then_some(brake), delivery: delivery.delivery(config)? })
 }

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use perennial_boot::{
-    Config, Context, Entry, Missing, Mode, ReconcileSection, Report, SettingError, Shown, or_none, shown_nodes,
-    span,
+    Config, Context, Entry, Missing, Mode, ReconcileSection, Report, SettingError, Shown, or_none, shown_nodes, span,
 };
 use perennial_core::reconcile::Owners;
 use perennial_core::removal::Node;
@@ -103,10 +102,7 @@ fn settings(flags: &Flags, config: &Config) -> Result<Settings, SettingError> {
             Missing::Report => Absent::Report,
         },
         orphan_grace: section.orphan_grace().duration(),
-        limits: Limits {
-            max_removals: section.max_removals,
-            max_share: section.max_removal_share(),
-        },
+        limits: Limits { max_removals: section.max_removals, max_share: section.max_removal_share() },
         effect,
         plan: flags.plan.clone(),
     })

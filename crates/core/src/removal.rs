@@ -25,7 +25,7 @@ use crate::ids::CredentialId;
 use crate::page::{Page, Pages};
 use crate::ports::{InboundTag, Xray, XrayError};
 use crate::reconcile::Trouble;
-use crate::time::{Deadline, from_micros};
+use crate::time::{Deadline, Timestamp};
 pub use summary::{NodeSummary, Part, RemovalSummary};
 use visit::Visit;
 
@@ -140,7 +140,7 @@ impl<A> Pass<'_, A> {
 
     /// A credential of a group that a server does not serve was never put there: nothing to ask, also when it is down.
     async fn prove_unserved<X>(&self, node: &Node<X>, part: &mut Part) -> Result<(), DbError> {
-        let mut pages = self.pages(self.batch_rows);
+        let mut pages = Self::pages(self.batch_rows);
         while let Some(page) = pages.next().filter(|_| !self.deadline.is_over()) {
             let closing = self.db.run_tx("list_closing", async |tx| tx.list_closing(&page, &node.name).await).await?;
             let unserved = closing.iter().filter(|closing| node.inbounds_of(&closing.access_group).next().is_none());
@@ -230,12 +230,12 @@ impl<A> Pass<'_, A> {
     }
 
     async fn first_page<X>(&self, node: &Node<X>) -> Result<Vec<Closing>, DbError> {
-        let Some(page) = self.pages(1).next() else { return Ok(Vec::new()) };
+        let Some(page) = Self::pages(1).next() else { return Ok(Vec::new()) };
         self.db.run_tx("list_closing", async |tx| tx.list_closing(&page, &node.name).await).await
     }
 
-    fn pages(&self, rows: usize) -> Pages<ClosingKey> {
-        let beginning = ClosingKey { closed_at: from_micros(0).unwrap_or_else(|| self.db.now()), id: CredentialId(0) };
+    fn pages(rows: usize) -> Pages<ClosingKey> {
+        let beginning = ClosingKey { closed_at: Timestamp::UNIX_EPOCH, id: CredentialId(0) };
         Pages::above(beginning, rows)
     }
 
@@ -245,7 +245,7 @@ impl<A> Pass<'_, A> {
         A: AfterRemoval<X>,
     {
         let allowance = Allowance::of(self.limit);
-        let mut next = self.pages(self.batch_rows).next();
+        let mut next = Self::pages(self.batch_rows).next();
         while next.is_some() {
             if allowance.is_used_up() {
                 part.at_limit = !self.first_page(node).await?.is_empty();
@@ -329,7 +329,7 @@ impl<A> Pass<'_, A> {
 
     /// Confirms what no server's part came by: proven earlier, and the last missing server was retired since.
     async fn confirm_rest(&self, summary: &mut RemovalSummary) -> Result<(), DbError> {
-        let mut pages = self.pages(self.batch_rows);
+        let mut pages = Self::pages(self.batch_rows);
         let mut expired = BTreeMap::new();
         while let Some(page) = pages.next() {
             if self.deadline.is_over() {

@@ -163,7 +163,9 @@ fn from_runner(error: &refinery::Error) -> MigrateError {
             MigrateError::Divergent(format!("{applied} was applied with another text than that of {ours} here"))
         }
         Kind::MissingVersion(migration) => MigrateError::Divergent(format!("{migration} is missing on one side")),
-        Kind::Connection(at, source) => MigrateError::Database { at: at.clone(), source: with_causes(&**source).into() },
+        Kind::Connection(at, source) => {
+            MigrateError::Database { at: at.clone(), source: with_causes(&**source).into() }
+        }
         other => MigrateError::Database { at: "prepare the migrations".to_owned(), source: other.to_string().into() },
     }
 }

@@ -208,12 +208,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn count_renewal_left(
-        &self,
-        after: RenewalKey,
-        due: RenewalDue,
-        at_most: i64,
-    ) -> Result<Left, DbError> {
+    pub async fn count_renewal_left(&self, after: RenewalKey, due: RenewalDue, at_most: i64) -> Result<Left, DbError> {
         let row = self
             .query_opt(
                 COUNT_LEFT,

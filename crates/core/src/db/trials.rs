@@ -124,11 +124,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn count_reminders_left(
-        &self,
-        after: ReminderKey,
-        at_most: i64,
-    ) -> Result<Left, DbError> {
+    pub async fn count_reminders_left(&self, after: ReminderKey, at_most: i64) -> Result<Left, DbError> {
         let row = self
             .query_opt(
                 COUNT_REMINDERS_LEFT,

@@ -10,7 +10,7 @@ use crate::db::{ClaimedNotice, ClosedNotice, DbError, Held, NoticeKey, Tx, slot}
 use crate::ids::TelegramId;
 use crate::page::Pages;
 use crate::ports::{Message, Messenger};
-use crate::time::{Timestamp, from_micros};
+use crate::time::Timestamp;
 
 /// Notices listed to find chats to write to.
 const LISTED: usize = 500;
@@ -106,8 +106,7 @@ impl<M: Messenger, T: Texts> Delivery<'_, M, T> {
     /// The longest due notice of each of some chats.
     async fn candidates(&self, tx: &Tx<'_>) -> Result<Vec<i64>, DbError> {
         let wanted = self.settings.rate_per_second.max(1) as usize * CANDIDATES;
-        let beginning =
-            NoticeKey { not_before: from_micros(0).unwrap_or_else(|| tx.now()), id: 0, chat: TelegramId(0) };
+        let beginning = NoticeKey { not_before: Timestamp::UNIX_EPOCH, id: 0, chat: TelegramId(0) };
         let mut chats = HashSet::new();
         let mut ids = Vec::new();
         let mut pages = Pages::above(beginning, LISTED);

@@ -109,7 +109,7 @@ async fn run(parsed: Arguments) -> ExitCode {
     };
     let outcome = run_command(&mut command, &mut signals).await;
     if let Some(Err(error)) = cluster.map(Cluster::stop) {
-        eprintln!("with-postgres: {}", with_sources(&error));
+        eprintln!("with-postgres: {}", with_causes(&error));
     }
     match outcome {
         Ok(status) => exit_code(status),
