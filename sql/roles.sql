@@ -70,7 +70,7 @@ DECLARE
         -- Removal with proof.
         'expire_fast', 'UPDATE (retired_at)', 'credentials',
         'expire_fast', 'SELECT, INSERT', 'removals',
-        'expire_fast', 'SELECT, INSERT, UPDATE (leased_until, failures, next_try_at)', 'nodes',
+        'expire_fast', 'SELECT, INSERT, UPDATE (leased_until, failures, next_try_at, proven_to, looked_whole_at)', 'nodes',
         -- reconcile-xray.
         'reconcile_xray', 'SELECT, UPDATE (closed_at, retired_at)', 'credentials',
         'reconcile_xray', 'SELECT, INSERT, UPDATE (adopted_at, known_inbounds, last_list_size)', 'nodes',

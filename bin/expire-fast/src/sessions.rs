@@ -2,6 +2,7 @@
 //! is still connected is counted where the server tells, and an operator's hook may cut the sockets on the node.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -16,7 +17,9 @@ use tokio::time::timeout;
 
 /// How long the hook may take for the users removed from one node in one go.
 const HOOK_LIMIT: Duration = Duration::from_secs(5);
-/// And how long after the pass's time is over.
+/// How long the server may take to say who is connected. Proofs wait for it.
+const ONLINE_LIMIT: Duration = Duration::from_secs(3);
+/// How long the hook may go on after the pass's time is over.
 const OVERTIME: Duration = Duration::from_secs(1);
 
 /// Looks after sessions of removed users.
@@ -30,6 +33,8 @@ pub struct Sessions {
     last_failure: RefCell<String>,
     /// A hook that hangs would hold up the proofs each time: after the first time it is not run again in this pass.
     hook_hangs: Cell<bool>,
+    /// Servers that did not say in time who is connected: nor are they asked again.
+    mute: RefCell<HashSet<String>>,
 }
 
 impl Sessions {
@@ -43,6 +48,7 @@ impl Sessions {
             hook_failures: Cell::default(),
             last_failure: RefCell::default(),
             hook_hangs: Cell::default(),
+            mute: RefCell::default(),
         }
     }
 
@@ -103,16 +109,21 @@ impl Sessions {
 
 impl<X: Xray> AfterRemoval<X> for Sessions {
     async fn removed(&self, node: &Node<X>, credentials: &[Closing]) {
-        if credentials.is_empty() {
+        if credentials.is_empty() || self.mute.borrow().contains(&node.name) {
             return;
         }
         let emails: Vec<String> = credentials.iter().map(|credential| credential.email.clone()).collect();
-        let online = match node.xray.online(&emails).await {
-            Ok(Some(online)) => online,
-            // The server does not count, or did not answer: removal and proof do not depend on it.
-            Ok(None) => return,
-            Err(error) => {
+        // Where the server does not count, or does not answer: removal and proof do not depend on it.
+        let online = match timeout(ONLINE_LIMIT, node.xray.online(&emails)).await {
+            Ok(Ok(Some(online))) => online,
+            Ok(Ok(None)) => return,
+            Ok(Err(error)) => {
                 log::debug!(node = node.name.as_str(), error:% = error; "cannot tell who is still connected");
+                return;
+            }
+            Err(_) => {
+                log::warn!(node = node.name.as_str(); "does not say who is still connected; not asked again");
+                self.mute.borrow_mut().insert(node.name.clone());
                 return;
             }
         };

@@ -73,7 +73,7 @@ fn object(node: &NodeSummary) -> Value {
 
 /// That no node could be reached, if so.
 fn unreachable(nodes: &[NodeSummary]) -> Option<String> {
-    let all = !nodes.is_empty() && nodes.iter().all(|node| !node.reachable);
+    let all = !nodes.is_empty() && nodes.iter().all(|node| node.reachable == Some(false));
     let first = || nodes.iter().find_map(|node| node.error.clone()).unwrap_or_default();
     all.then(|| format!("no node could be reached: {}", first()))
 }

@@ -119,7 +119,8 @@ impl Metrics<'_> {
     /// What the last pass met on each server. Only `reconcile-xray` compares them with the database.
     fn render_nodes(&self, page: &mut Page<'_>) {
         let nodes: Vec<Node<'_>> = self.report.nodes.iter().filter_map(Node::of).collect();
-        let up = |node: &Node<'_>| vec![(None, u64::from(node.reachable()))];
+        // Nothing is said of a server that there was no reason to ask.
+        let up = |node: &Node<'_>| node.reachable().map(|up| (None, u64::from(up))).into_iter().collect();
         page.by_node("perennial_node_up", "Whether the server answered the last pass", &nodes, up);
         if self.pass == "reconcile-xray" {
             let users = |node: &Node<'_>| node.counts(&USERS);
@@ -143,8 +144,8 @@ impl<'a> Node<'a> {
         Some(Self { name: part["name"].as_str()?, part })
     }
 
-    fn reachable(&self) -> bool {
-        self.part["reachable"] == true
+    fn reachable(&self) -> Option<bool> {
+        self.part["reachable"].as_bool()
     }
 
     fn is_braked(&self) -> bool {

@@ -26,9 +26,12 @@ use crate::crash_point;
 use crate::db::{Database, DbError, DueToEnd, EndKey, Ending, Left, NewAudit, NewNotice, Tx};
 use crate::ids::{CredentialId, SubscriptionId, TelegramId};
 use crate::page::Pages;
-use crate::time::{Deadline, Timestamp, from_micros, micros};
+use crate::time::{Deadline, Timestamp, micros};
 use brake::Verdict;
 pub use brake::{BRAKE_FREE, Brake};
+
+/// Before all that is over.
+const BEGINNING: EndKey = EndKey { expires_at: Timestamp::UNIX_EPOCH, id: SubscriptionId(0) };
 
 /// What to end and how.
 #[derive(Clone, Copy)]
@@ -112,8 +115,7 @@ pub async fn end_due(
     settings: EndSettings<'_>,
     summary: &mut EndSummary,
 ) -> Result<(), DbError> {
-    let beginning = EndKey { expires_at: from_micros(0).unwrap_or_else(|| db.now()), id: SubscriptionId(0) };
-    let mut pages = Pages::above(beginning, settings.batch_rows);
+    let mut pages = Pages::above(BEGINNING, settings.batch_rows);
     let suspects = Suspects::unless(|(fates, _): &Written| fates.iter().any(|fate| matches!(fate, Fate::Ended(_))));
     let pass = Pass { db, deadline, settings, allowance: Allowance::of(settings.limit), suspects };
     let (mut busy, mut cleared) = (Vec::new(), 0);

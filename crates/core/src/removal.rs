@@ -9,9 +9,11 @@
 //! Only closed credentials are ever removed here, and a closed credential is never granted again. So a removal that
 //! arrives late, twice or after a crash can hurt nobody, and nothing has to be put back.
 
+mod start;
 mod summary;
 mod visit;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -20,12 +22,13 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::allowance::Allowance;
 use crate::crash_point;
-use crate::db::{Closing, ClosingKey, Database, DbError};
+use crate::db::{Closing, ClosingKey, Database, DbError, NodeRow};
 use crate::ids::CredentialId;
-use crate::page::{Page, Pages};
+use crate::page::{Listed, Page};
 use crate::ports::{InboundTag, Xray, XrayError};
 use crate::reconcile::Trouble;
-use crate::time::{Deadline, Timestamp};
+use crate::time::Deadline;
+use start::{LATE_COMMITS, Start};
 pub use summary::{NodeSummary, Part, RemovalSummary};
 use visit::Visit;
 
@@ -34,6 +37,8 @@ const ROUND_USERS: usize = 10_000;
 const ROUND_LIMIT: Duration = Duration::from_secs(5);
 /// A copy that dies leaves its server leased for so long.
 const LEASE: Duration = Duration::from_secs(20);
+/// How long a list of users may take: a million take 4 s.
+const LIST_LIMIT: Duration = Duration::from_secs(15);
 /// Pause before a leased server is looked at again.
 const LEASED_PAUSE: Duration = Duration::from_millis(200);
 
@@ -98,8 +103,11 @@ pub async fn remove_closing<X: Xray, A: AfterRemoval<X>>(
     summary: &mut RemovalSummary,
 ) -> Result<(), DbError> {
     let RemovalSettings { batch_rows, limit, after, progress } = settings;
-    let pass = Pass { db, deadline, batch_rows, limit, after, progress };
-    let mut parts = nodes.iter().map(|node| pass.work_on(node)).collect::<stream::FuturesUnordered<_>>();
+    let groups = db.run_tx("closing_groups", async |tx| tx.closing_groups().await).await?;
+    let pass = Pass { db, deadline, batch_rows, limit, groups, after, progress };
+    let (known, now) = db.run_tx("list_nodes", async |tx| Ok((tx.list_nodes().await?, tx.now()))).await?;
+    let start = |node: &Node<X>| Start::of(known.iter().find(|row| row.name == node.name), now);
+    let mut parts = nodes.iter().map(|node| pass.work_on(node, start(node))).collect::<stream::FuturesUnordered<_>>();
     let mut first_error = None;
     while let Some((part, outcome)) = parts.next().await {
         summary.merge(part);
@@ -112,7 +120,7 @@ pub async fn remove_closing<X: Xray, A: AfterRemoval<X>>(
     if let Some(error) = first_error {
         return Err(error);
     }
-    pass.confirm_rest(summary).await
+    pass.confirm_rest(known, summary).await
 }
 
 struct Pass<'a, A> {
@@ -120,30 +128,36 @@ struct Pass<'a, A> {
     deadline: &'a Deadline,
     batch_rows: usize,
     limit: Option<u64>,
+    /// Of all that is closing.
+    groups: Vec<String>,
     after: &'a A,
     progress: &'a dyn Fn(&Part),
 }
 
 impl<A> Pass<'_, A> {
-    async fn work_on<X: Xray>(&self, node: &Node<X>) -> (Part, Result<(), DbError>)
+    async fn work_on<X: Xray>(&self, node: &Node<X>, start: Start) -> (Part, Result<(), DbError>)
     where
         A: AfterRemoval<X>,
     {
-        let summary = NodeSummary { name: node.name.clone(), reachable: true, ..NodeSummary::default() };
+        let summary = NodeSummary { name: node.name.clone(), ..NodeSummary::default() };
         let mut part = Part { node: summary, ..Part::default() };
-        let outcome = match self.prove_unserved(node, &mut part).await {
-            Ok(()) => self.sweep_leased(node, &mut part).await,
+        let outcome = match self.prove_unserved(node, start, &mut part).await {
+            Ok(()) => self.sweep_leased(node, start, &mut part).await,
             failed => failed,
         };
         (part, outcome)
     }
 
     /// A credential of a group that a server does not serve was never put there: nothing to ask, also when it is down.
-    async fn prove_unserved<X>(&self, node: &Node<X>, part: &mut Part) -> Result<(), DbError> {
-        let mut pages = Self::pages(self.batch_rows);
+    async fn prove_unserved<X>(&self, node: &Node<X>, start: Start, part: &mut Part) -> Result<(), DbError> {
+        let is_unserved = |group: &str| node.inbounds_of(group).next().is_none();
+        if !self.groups.iter().any(|group| is_unserved(group)) {
+            return Ok(());
+        }
+        let mut pages = start.pages(self.batch_rows);
         while let Some(page) = pages.next().filter(|_| !self.deadline.is_over()) {
             let closing = self.db.run_tx("list_closing", async |tx| tx.list_closing(&page, &node.name).await).await?;
-            let unserved = closing.iter().filter(|closing| node.inbounds_of(&closing.access_group).next().is_none());
+            let unserved = closing.iter().filter(|closing| is_unserved(&closing.access_group));
             let ids: Vec<CredentialId> = unserved.map(|closing| closing.key.id).collect();
             self.keep_proofs(node, &ids, part).await?;
             pages = page.listed(&closing);
@@ -152,34 +166,34 @@ impl<A> Pass<'_, A> {
     }
 
     /// Sweeps the server under its lease until nothing is closing on it that was not there at the last sweep.
-    async fn sweep_leased<X: Xray>(&self, node: &Node<X>, part: &mut Part) -> Result<(), DbError>
+    async fn sweep_leased<X: Xray>(&self, node: &Node<X>, start: Start, part: &mut Part) -> Result<(), DbError>
     where
         A: AfterRemoval<X>,
     {
         let name = &node.name;
-        loop {
+        let first = loop {
             if self.deadline.is_over() {
                 part.cut_short = true;
                 return Ok(());
             }
-            if self.first_page(node).await?.is_empty() {
-                return Ok(());
-            }
+            let Some(first) = self.first(node, start).await? else {
+                return self.keep_start(name, start).await;
+            };
             if self.db.run_tx("lease_node", async |tx| tx.lease_node(name, tx.now() + LEASE).await).await? {
-                break;
+                break first;
             }
             if let Some(why) = self.left_alone(name).await? {
                 part.node.error = Some(why);
-                part.node.reachable = false;
+                part.node.reachable = Some(false);
                 return Ok(());
             }
             // Another copy is at it. When it has finished, its proofs leave us an empty page.
             tokio::time::sleep(LEASED_PAUSE).await;
-        }
+        };
         let mut visit = Visit::new(node);
-        let outcome = self.sweep(&mut visit, node, part).await;
+        let outcome = self.sweep(&mut visit, node, first, part).await;
         let settled = self.settle(outcome, part);
-        let failed = !part.node.reachable;
+        let failed = part.node.reachable == Some(false);
         part.node.error = part.node.error.take().or_else(|| visit.trouble());
         let released = self
             .db
@@ -190,7 +204,19 @@ impl<A> Pass<'_, A> {
             })
             .await;
         settled?;
-        released
+        released?;
+        let is_whole = part.node.error.is_none() && part.node.still_there == 0 && !part.cut_short && !part.at_limit;
+        if is_whole { self.keep_start(name, start).await } else { Ok(()) }
+    }
+
+    /// All that was closed before now is proven gone: the next passes need not look through it again.
+    async fn keep_start(&self, name: &str, start: Start) -> Result<(), DbError> {
+        if !start.is_old {
+            return Ok(());
+        }
+        let kept =
+            self.db.run_tx("keep_start", async |tx| tx.keep_start(name, tx.now() - LATE_COMMITS, start.is_whole).await);
+        kept.await
     }
 
     /// Why nobody may contact the server now, if so.
@@ -213,6 +239,7 @@ impl<A> Pass<'_, A> {
 
     /// Takes over how the work on a server ended. Only the database's trouble is everybody's.
     fn settle(&self, outcome: Result<(), Trouble>, part: &mut Part) -> Result<(), DbError> {
+        part.node.reachable = Some(true);
         match outcome {
             Ok(()) => {}
             Err(Trouble::Database(error)) => return Err(error),
@@ -222,33 +249,38 @@ impl<A> Pass<'_, A> {
             Err(Trouble::Node(error)) => {
                 log::warn!(node = part.node.name.as_str(), error:% = error; "a node cannot be worked on");
                 // Who refuses has answered.
-                part.node.reachable = matches!(error, XrayError::Misconfigured { .. } | XrayError::Refused { .. });
+                let answers = matches!(error, XrayError::Misconfigured { .. } | XrayError::Refused { .. });
+                part.node.reachable = Some(answers);
                 part.node.error = Some(error.to_string());
             }
         }
         Ok(())
     }
 
-    async fn first_page<X>(&self, node: &Node<X>) -> Result<Vec<Closing>, DbError> {
-        let Some(page) = Self::pages(1).next() else { return Ok(Vec::new()) };
-        self.db.run_tx("list_closing", async |tx| tx.list_closing(&page, &node.name).await).await
-    }
-
-    fn pages(rows: usize) -> Pages<ClosingKey> {
-        let beginning = ClosingKey { closed_at: Timestamp::UNIX_EPOCH, id: CredentialId(0) };
-        Pages::above(beginning, rows)
+    /// The first credential that is not proven gone.
+    async fn first<X>(&self, node: &Node<X>, start: Start) -> Result<Option<ClosingKey>, DbError> {
+        let Some(page) = start.pages(1).next() else { return Ok(None) };
+        let list = self.db.run_tx("list_closing", async |tx| tx.list_closing(&page, &node.name).await);
+        Ok(list.await?.first().map(Listed::key))
     }
 
     /// Round after round: remove pages of users, ask for all of them at once, keep what is proven.
-    async fn sweep<X: Xray>(&self, visit: &mut Visit<'_, X>, node: &Node<X>, part: &mut Part) -> Result<(), Trouble>
+    async fn sweep<X: Xray>(
+        &self,
+        visit: &mut Visit<'_, X>,
+        node: &Node<X>,
+        first: ClosingKey,
+        part: &mut Part,
+    ) -> Result<(), Trouble>
     where
         A: AfterRemoval<X>,
     {
         let allowance = Allowance::of(self.limit);
-        let mut next = Self::pages(self.batch_rows).next();
+        let from = Start::at(first);
+        let mut next = from.pages(self.batch_rows).next();
         while next.is_some() {
             if allowance.is_used_up() {
-                part.at_limit = !self.first_page(node).await?.is_empty();
+                part.at_limit = self.first(node, from).await?.is_some();
                 return Ok(());
             }
             // Who is not proven gone is no effect, and does not stand in the way of those behind him.
@@ -267,7 +299,7 @@ impl<A> Pass<'_, A> {
                 closing = ahead?;
             }
             crash_point!("removal.removed_not_proven");
-            let gone = visit.gone(&removed).await?;
+            let gone = visit.gone(&removed, LIST_LIMIT.min(self.deadline.remaining() / 3)).await?;
             part.node.still_there += (removed.len() - gone.len()) as u64;
             allowance.spend(gone.len() as u64);
             (self.progress)(part);
@@ -328,23 +360,23 @@ impl<A> Pass<'_, A> {
     }
 
     /// Confirms what no server's part came by: proven earlier, and the last missing server was retired since.
-    async fn confirm_rest(&self, summary: &mut RemovalSummary) -> Result<(), DbError> {
-        let mut pages = Self::pages(self.batch_rows);
-        let mut expired = BTreeMap::new();
+    async fn confirm_rest(&self, mut nodes: Vec<NodeRow>, summary: &mut RemovalSummary) -> Result<(), DbError> {
+        // A server in trouble first: it is the one that most proofs are missing from.
+        nodes.retain(|node| node.retired_at.is_none());
+        nodes.sort_by_key(|node| Reverse(node.failures));
+        let nodes: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+        let mut pages = Start::BEGINNING.pages(self.batch_rows);
         while let Some(page) = pages.next() {
             if self.deadline.is_over() {
                 summary.cut_short = true;
                 break;
             }
-            // No server has the empty name: all closing credentials are listed.
-            let closing = self.db.run_tx("list_closing", async |tx| tx.list_closing(&page, "").await).await?;
-            let ids: Vec<CredentialId> = closing.iter().map(|credential| credential.key.id).collect();
+            let proven = self.db.run_tx("list_proven", async |tx| tx.list_proven(&page, &nodes).await).await?;
+            let ids: Vec<CredentialId> = proven.iter().map(|key| key.id).collect();
+            let mut expired = BTreeMap::new();
             self.confirm(&ids, &mut expired).await?;
-            pages = page.listed(&closing);
-        }
-        for (seconds, rows) in expired {
-            summary.expired += rows;
-            *summary.end_to_proof.entry(seconds).or_default() += rows;
+            summary.add_expired(expired);
+            pages = page.listed(&proven);
         }
         Ok(())
     }

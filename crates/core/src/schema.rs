@@ -35,6 +35,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     10 "0010" "pruning",
     11 "0011" "times",
     12 "0012" "indexes",
+    13 "0013" "proofs",
 ];
 
 /// The schema this program was built for.

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use access_support::{Credential, DAY, Fault, Kind, MINUTE, NOW, Server, TAG, World, inbound};
+use perennial_core::time::Deadline;
 use perennial_testkit::builders::{Status, Subscription, User};
 use perennial_testkit::db_test;
 
@@ -45,7 +46,7 @@ fn one_of_five_nodes_that_hangs_and_one_that_is_down_cost_their_own_users_alone(
         let ran = pass.run(&servers).await;
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         assert_eq!((ran.code(), ran.count("proven"), ran.count("waiting_for_node")), (3, 90, 30), "{ran:?}");
-        assert!(!ran.node("de1").reachable && ran.node("de1").error.is_some());
+        assert!(ran.node("de1").reachable == Some(false) && ran.node("de1").error.is_some());
         assert!(servers[2..].iter().all(|server| server.emails(TAG).is_empty()));
         assert_eq!(down.calls().len(), 1, "a server that is down costs one call, not one a user");
 
@@ -99,7 +100,7 @@ fn no_answer_is_believed_good_or_bad() {
             assert_eq!(ran.code(), if is_gone { 0 } else { 3 }, "{fault:?}");
             let expected = if is_gone { "expired none" } else { "expiring closing" };
             assert_eq!(world.rows().await[1], format!("2 payment {expected}"), "{fault:?}");
-            assert!(node.reachable, "{fault:?}: one lost call is no dead server");
+            assert_eq!(node.reachable, Some(true), "{fault:?}: one lost call is no dead server");
             server.deliver_late();
             assert_eq!(world.run_expire(&[&server]).await.code(), 0, "{fault:?}");
             assert_eq!(world.number("SELECT count(*) FROM subscriptions WHERE status = 'expired'").await, 3);
@@ -128,6 +129,48 @@ fn an_answer_that_is_missing_proves_nothing() {
 }
 
 #[test]
+fn a_server_whose_lists_hang_is_asked_for_one_user_after_the_other() {
+    db_test(async |db| {
+        let world = World::new(db).await;
+        let server = Server::new("de1");
+        closing(&world, 70, &[&server]).await;
+        server.fail(Kind::List, 1, Fault::HangForEver);
+        let mut pass = world.expire();
+        pass.deadline = Deadline::after(Duration::from_secs(6));
+        let ran = pass.run(&[&server]).await;
+        assert_eq!((ran.code(), ran.count("expired"), ran.node("de1").reachable), (0, 70, Some(true)), "{ran:?}");
+    });
+}
+
+#[test]
+fn a_server_that_there_was_nothing_to_ask_for_is_neither_up_nor_down() {
+    db_test(async |db| {
+        let world = World::new(db).await;
+        let server = Server::new("de1");
+        let ran = world.run_expire(&[&server]).await;
+        assert_eq!((ran.code(), asked(&server), ran.node("de1").reachable), (0, false, None), "{ran:?}");
+    });
+}
+
+/// Each server remembers up to when all is proven; a transaction may commit what it closed before that.
+#[test]
+fn what_is_committed_late_is_removed_within_the_hour() {
+    db_test(async |db| {
+        let world = World::new(db).await;
+        let server = Server::new("de1");
+        closing(&world, 1, &[&server]).await;
+        assert_eq!(world.run_expire(&[&server]).await.count("expired"), 1);
+        world.advance(Duration::from_secs(1800)).await;
+        let late = world.subscriber(2, Status::Expiring, -time::Duration::minutes(50)).await;
+        server.put_credential(TAG, &late);
+        assert_eq!(world.run_expire(&[&server]).await.count("expired"), 0);
+        world.advance(Duration::from_secs(1800)).await;
+        assert_eq!(world.run_expire(&[&server]).await.count("expired"), 1);
+        assert!(!server.lets_in(TAG, late.uuid));
+    });
+}
+
+#[test]
 fn a_line_that_loses_one_call_in_ten_is_worked_on_to_the_end() {
     for fault in [Fault::RequestLost, Fault::Unreachable] {
         db_test(async |db| {
@@ -141,7 +184,7 @@ fn a_line_that_loses_one_call_in_ten_is_worked_on_to_the_end() {
             pass.batch_rows = 100;
             let ran = pass.run(&[&server]).await;
             let node = ran.node("de1");
-            assert_eq!((node.reachable, node.proven, node.still_there), (true, 540, 60), "{ran:?}");
+            assert_eq!((node.reachable, node.proven, node.still_there), (Some(true), 540, 60), "{ran:?}");
             let ran = world.run_expire(&[&server]).await;
             assert_eq!((ran.code(), ran.count("expired")), (0, 60), "{ran:?}");
         });
@@ -161,7 +204,7 @@ fn a_server_that_answers_no_more_is_given_up_soon_wherever_that_begins() {
             let mut pass = world.expire();
             pass.batch_rows = 100;
             let ran = pass.run(&[&server]).await;
-            assert_eq!((ran.code(), ran.node("de1").reachable), (69, false), "{ran:?}");
+            assert_eq!((ran.code(), ran.node("de1").reachable), (69, Some(false)), "{ran:?}");
             let calls = server.calls().len();
             assert!(calls <= answered + 32, "{calls} calls of which {answered} were answered");
         });
@@ -180,7 +223,7 @@ fn a_user_for_whom_nothing_is_answered_costs_its_own_proof_alone() {
         }
         let ran = world.run_expire(&[&server]).await;
         let node = ran.node("de1");
-        assert_eq!((ran.code(), node.reachable, node.proven, node.still_there), (3, true, 4, 1), "{ran:?}");
+        assert_eq!((ran.code(), node.reachable, node.proven, node.still_there), (3, Some(true), 4, 1), "{ran:?}");
         assert_eq!(world.rows().await[0], "1 payment expiring closing");
     });
 }

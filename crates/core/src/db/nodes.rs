@@ -22,13 +22,18 @@ pub struct NodeRow {
     pub next_try_at: Option<Timestamp>,
     /// Gone for good.
     pub retired_at: Option<Timestamp>,
+    /// What was closed until then was proven gone from it when `expire-fast` last looked.
+    pub proven_to: Option<Timestamp>,
+    /// When it last looked at all that is closing.
+    pub looked_whole_at: Option<Timestamp>,
 }
 
 const ADD_NODES: &str = "-- add_nodes
 INSERT INTO nodes (name) SELECT n.name FROM unnest($1) AS n (name) ON CONFLICT ON CONSTRAINT nodes_pkey DO NOTHING";
 
 const LIST_NODES: &str = "-- list_nodes
-SELECT n.name, n.adopted_at, n.last_list_size, n.failures, n.next_try_at, n.retired_at FROM nodes n ORDER BY n.name";
+SELECT n.name, n.adopted_at, n.last_list_size, n.failures, n.next_try_at, n.retired_at, n.proven_to, n.looked_whole_at
+FROM nodes n ORDER BY n.name";
 
 const LEASE_NODE: &str = "-- lease_node
 UPDATE nodes n SET leased_until = $3
@@ -42,6 +47,10 @@ UPDATE nodes n SET leased_until = $2 WHERE n.name = $1";
 const RELEASE_NODE: &str = "-- release_node
 UPDATE nodes n
 SET leased_until = NULL, next_try_at = $2, failures = CASE WHEN $2::timestamptz IS NULL THEN 0 ELSE n.failures + 1 END
+WHERE n.name = $1";
+
+const KEEP_START: &str = "-- keep_start
+UPDATE nodes n SET proven_to = $2, looked_whole_at = CASE WHEN $3 THEN $4 ELSE n.looked_whole_at END
 WHERE n.name = $1";
 
 impl Tx<'_> {
@@ -94,6 +103,24 @@ impl Tx<'_> {
         self.execute(RELEASE_NODE, &[(&name, Type::TEXT), (&next_try_at, Type::TIMESTAMPTZ)]).await?;
         Ok(())
     }
+
+    /// Keeps up to when all that was closed is proven gone from a server; `whole`: after a look at everything.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) async fn keep_start(&self, name: &str, proven_to: Timestamp, whole: bool) -> Result<(), DbError> {
+        self.execute(
+            KEEP_START,
+            &[
+                (&name, Type::TEXT),
+                (&proven_to, Type::TIMESTAMPTZ),
+                (&whole, Type::BOOL),
+                (/* now */ &self.now(), Type::TIMESTAMPTZ),
+            ],
+        )
+        .await?;
+        Ok(())
+    }
 }
 
 pub(super) fn node_row(row: &Row) -> Result<NodeRow, DbError> {
@@ -104,5 +131,7 @@ pub(super) fn node_row(row: &Row) -> Result<NodeRow, DbError> {
         failures: column(row, "failures")?,
         next_try_at: column(row, "next_try_at")?,
         retired_at: column(row, "retired_at")?,
+        proven_to: column(row, "proven_to")?,
+        looked_whole_at: column(row, "looked_whole_at")?,
     })
 }

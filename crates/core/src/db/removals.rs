@@ -1,5 +1,6 @@
 //! Statements of removal: list closing credentials, keep proofs, confirm. See [`crate::removal`].
 
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::tx::column;
@@ -28,6 +29,13 @@ pub struct Closing {
     pub access_group: String,
 }
 
+impl Listed for ClosingKey {
+    type Key = Self;
+    fn key(&self) -> Self {
+        *self
+    }
+}
+
 impl Listed for Closing {
     type Key = ClosingKey;
     fn key(&self) -> ClosingKey {
@@ -54,6 +62,22 @@ FROM credentials c
 WHERE c.closed_at IS NOT NULL AND c.retired_at IS NULL
     AND (c.closed_at, c.id) > ($1, $2)
     AND NOT EXISTS (SELECT FROM removals r WHERE r.credential = c.id AND r.node = $3)
+ORDER BY c.closed_at, c.id
+LIMIT $4";
+
+const CLOSING_GROUPS: &str = "-- closing_groups
+SELECT DISTINCT c.access_group FROM credentials c WHERE c.closed_at IS NOT NULL AND c.retired_at IS NULL";
+
+// Those named first are the likeliest to lack a proof, and one without it is enough.
+const LIST_PROVEN: &str = "-- list_proven
+SELECT c.closed_at, c.id
+FROM credentials c
+WHERE c.closed_at IS NOT NULL AND c.retired_at IS NULL
+    AND (c.closed_at, c.id) > ($1, $2)
+    AND NOT EXISTS (
+        SELECT FROM unnest($3) AS n (name)
+        WHERE NOT EXISTS (SELECT FROM removals r WHERE r.credential = c.id AND r.node = n.name)
+    )
 ORDER BY c.closed_at, c.id
 LIMIT $4";
 
@@ -116,12 +140,40 @@ impl Tx<'_> {
         rows.iter()
             .map(|row| {
                 Ok(Closing {
-                    key: ClosingKey { closed_at: column(row, "closed_at")?, id: column(row, "id")? },
+                    key: closing_key(row)?,
                     email: column(row, "email")?,
                     access_group: column(row, "access_group")?,
                 })
             })
             .collect()
+    }
+
+    /// The access groups of all closing credentials.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn closing_groups(&self) -> Result<Vec<String>, DbError> {
+        let rows = self.query(CLOSING_GROUPS, &[]).await?;
+        rows.iter().map(|row| column(row, "access_group")).collect()
+    }
+
+    /// Lists closing credentials that are proven gone from all of these servers, longest closed first, without locks.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_proven(&self, page: &Page<ClosingKey>, nodes: &[&str]) -> Result<Vec<ClosingKey>, DbError> {
+        let rows = self
+            .query(
+                LIST_PROVEN,
+                &[
+                    (&page.after.closed_at, Type::TIMESTAMPTZ),
+                    (&page.after.id, Type::INT8),
+                    (&nodes, Type::TEXT_ARRAY),
+                    (&page.limit(), Type::INT8),
+                ],
+            )
+            .await?;
+        rows.iter().map(closing_key).collect()
     }
 
     /// Keeps the proof that these credentials are gone from `node`. Answers how many proofs are new.
@@ -194,6 +246,10 @@ impl Tx<'_> {
         let row = self.query_opt(COUNT_EXPIRING, &[]).await?;
         row.map_or(Ok(0), |row| column(&row, "rows"))
     }
+}
+
+fn closing_key(row: &Row) -> Result<ClosingKey, DbError> {
+    Ok(ClosingKey { closed_at: column(row, "closed_at")?, id: column(row, "id")? })
 }
 
 fn audit(row: &Expired) -> NewAudit {

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 pub struct NodeSummary {
     /// Its name.
     pub name: String,
-    /// False: it failed to answer, or was left alone after earlier failures.
-    pub reachable: bool,
+    /// False: it failed to answer, or was left alone after earlier failures; none: there was nothing to ask it for.
+    pub reachable: Option<bool>,
     /// Users taken off, an inbound counted each.
     pub removed: u64,
     /// Credentials proven gone.
@@ -59,13 +59,18 @@ impl RemovalSummary {
     }
 
     pub(super) fn merge(&mut self, part: Part) {
-        self.expired += part.expired.values().sum::<u64>();
-        for (seconds, rows) in part.expired {
-            *self.end_to_proof.entry(seconds).or_default() += rows;
-        }
+        self.add_expired(part.expired);
         self.cut_short |= part.cut_short;
         self.at_limit |= part.at_limit;
         self.nodes.push(part.node);
+    }
+
+    /// Adds rows that were expired: whole seconds from end to proof → rows.
+    pub(super) fn add_expired(&mut self, expired: BTreeMap<u64, u64>) {
+        for (seconds, rows) in expired {
+            self.expired += rows;
+            *self.end_to_proof.entry(seconds).or_default() += rows;
+        }
     }
 }
 

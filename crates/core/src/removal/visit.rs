@@ -2,6 +2,7 @@
 //! costs its own users their proof and nobody else's.
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 
@@ -15,6 +16,8 @@ use crate::ports::{InboundTag, Lost, Removal, Xray, XrayError};
 const IN_FLIGHT: usize = 16;
 /// From so many users on, an inbound is listed instead of asked for each.
 const LIST_FROM: usize = 64;
+/// The length of a list that hangs: it is not asked for again in this pass.
+const HANGS: usize = usize::MAX;
 /// A call about one user costs as much as so many users on a list, measured on Xray v26.10.10.
 const LISTED_FOR_ONE: usize = 32;
 
@@ -95,28 +98,34 @@ impl<'a, X: Xray> Visit<'a, X> {
         error.filter(|_| is_gone).map_or(Ok(()), |error| Err(error.clone()))
     }
 
-    /// Asks which of these are gone from every inbound of their group. One for whom the answer is missing is not.
+    /// Asks which of these are gone from every inbound of their group. One for whom the answer is missing is not. A list
+    /// may take `list_limit`; where it takes longer, one user after the other is asked for.
     ///
     /// # Errors
     /// The server cannot be worked on at all, or answers nothing: then nothing is proven.
-    pub(super) async fn gone(&mut self, closing: &[Closing]) -> Result<Vec<Closing>, XrayError> {
+    pub(super) async fn gone(&mut self, closing: &[Closing], list_limit: Duration) -> Result<Vec<Closing>, XrayError> {
         let mut unproven = HashSet::new();
         for inbound in &self.node.inbounds {
             let here: Vec<&Closing> = of_group(inbound, closing).collect();
-            unproven.extend(self.still_on(inbound, &here).await?);
+            unproven.extend(self.still_on(inbound, &here, list_limit).await?);
         }
         Ok(closing.iter().filter(|credential| !unproven.contains(&credential.key.id)).cloned().collect())
     }
 
     /// Those not proven gone from an inbound.
-    async fn still_on(&mut self, inbound: &'a Inbound, here: &[&Closing]) -> Result<Vec<CredentialId>, XrayError> {
+    async fn still_on(
+        &mut self,
+        inbound: &'a Inbound,
+        here: &[&Closing],
+        list_limit: Duration,
+    ) -> Result<Vec<CredentialId>, XrayError> {
         let all = || here.iter().map(|credential| credential.key.id).collect();
         if here.is_empty() || self.unusable.contains_key(&inbound.tag) {
             return Ok(all());
         }
         let listed = self.listed.get(&inbound.tag).copied().unwrap_or_default();
         let still_there = if here.len() >= LIST_FROM && here.len().saturating_mul(LISTED_FOR_ONE) >= listed {
-            self.listed_of(inbound, here).await
+            self.listed_of(inbound, here, list_limit).await
         } else {
             self.found_of(inbound, here).await
         };
@@ -129,8 +138,20 @@ impl<'a, X: Xray> Visit<'a, X> {
         }
     }
 
-    async fn listed_of(&mut self, inbound: &'a Inbound, here: &[&Closing]) -> Result<Vec<CredentialId>, XrayError> {
-        let list = self.node.xray.list_users(&inbound.tag).await?;
+    async fn listed_of(
+        &mut self,
+        inbound: &'a Inbound,
+        here: &[&Closing],
+        limit: Duration,
+    ) -> Result<Vec<CredentialId>, XrayError> {
+        let listing = tokio::time::timeout(limit, self.node.xray.list_users(&inbound.tag));
+        let Ok(list) = listing.await else {
+            let node = self.node.name.as_str();
+            log::warn!(node = node, inbound = inbound.tag.0.as_str(); "no list of its users in time: each is asked for");
+            self.listed.insert(&inbound.tag, HANGS);
+            return self.found_of(inbound, here).await;
+        };
+        let list = list?;
         self.listed.insert(&inbound.tag, list.len());
         let there = here.iter().filter(|credential| list.find(&credential.email).is_some());
         Ok(there.map(|credential| credential.key.id).collect())

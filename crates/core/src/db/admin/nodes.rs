@@ -42,6 +42,7 @@ pub struct OrphanEntry {
 
 const LIST_KNOWN_NODES: &str = "-- list_known_nodes
 SELECT n.name, n.adopted_at, n.last_list_size, n.failures, n.next_try_at, n.retired_at,
+    n.proven_to, n.looked_whole_at,
     (
         SELECT count(*) FROM credentials c
         WHERE c.closed_at IS NOT NULL AND c.retired_at IS NULL AND n.retired_at IS NULL
@@ -59,7 +60,8 @@ const FORGET_QUARANTINE: &str = "-- forget_quarantine
 DELETE FROM orphans o WHERE o.node = $1";
 
 const REVIVE_NODE: &str = "-- revive_node
-UPDATE nodes n SET retired_at = NULL, last_list_size = NULL WHERE n.name = $1 AND n.retired_at IS NOT NULL";
+UPDATE nodes n SET retired_at = NULL, last_list_size = NULL, proven_to = NULL, looked_whole_at = NULL
+WHERE n.name = $1 AND n.retired_at IS NOT NULL";
 
 // An empty name stands for all servers.
 const LIST_ORPHANS: &str = "-- list_orphans
