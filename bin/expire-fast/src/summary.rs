@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use perennial_boot::{EndToProof, Notices, Report};
+use perennial_boot::{EndToProof, Notices, Report, left_at_least};
 use perennial_core::ending::EndSummary;
 use perennial_core::removal::{NodeSummary, RemovalSummary};
 use serde_json::{Value, json};
@@ -28,6 +28,8 @@ impl Summary {
     pub fn report(&self) -> Report {
         let Self { ended, removals, .. } = self;
         let nodes = &removals.nodes;
+        let mut warnings = self.warnings.clone();
+        warnings.extend(ended.left_at_least.then(|| left_at_least(ended.left)));
         Report {
             counts: vec![
                 ("listed", ended.listed),
@@ -49,7 +51,7 @@ impl Summary {
                 p99: removals.within(99),
                 oldest: self.oldest_expiring.as_secs(),
             }),
-            warnings: self.warnings.clone(),
+            warnings,
             cut_short: ended.cut_short || removals.cut_short,
             at_limit: ended.at_limit || removals.at_limit,
             incomplete: nodes.iter().any(|node| node.error.is_some() || node.still_there > 0),

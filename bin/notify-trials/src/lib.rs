@@ -298,5 +298,6 @@ impl Summary {
         self.refused = ended.refused;
         self.cut_short |= ended.cut_short;
         self.at_limit |= ended.at_limit;
+        self.left_at_least |= ended.left_at_least;
     }
 }

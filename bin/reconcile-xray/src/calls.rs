@@ -1,13 +1,10 @@
 //! Many calls to one server.
 
 use futures_util::stream::{self, StreamExt};
-use perennial_core::ports::{InboundTag, Xray, XrayError};
+use perennial_core::ports::{IN_FLIGHT, InboundTag, Xray, XrayError};
 use perennial_core::reconcile::Trouble;
 
 use crate::worker::Worker;
-
-/// Calls under way at once on one server.
-const IN_FLIGHT: usize = 16;
 
 impl<'a, X: Xray> Worker<'a, X> {
     /// Makes a call for each item, about a user on an inbound, some at once, and gives the answers in order. The first

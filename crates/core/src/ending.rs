@@ -23,7 +23,7 @@ use serde_json::json;
 use crate::allowance::Allowance;
 use crate::batch::{BUSY_KEPT, Piece, Suspects, run_batch, try_again};
 use crate::crash_point;
-use crate::db::{Database, DbError, DueToEnd, EndKey, Ending, Left, NewAudit, NewNotice, Tx};
+use crate::db::{Database, DbError, DueToEnd, EndKey, Ending, Left, MOST_LEFT, NewAudit, NewNotice, Tx};
 use crate::ids::{CredentialId, SubscriptionId, TelegramId};
 use crate::page::Pages;
 use crate::time::{Deadline, Timestamp, micros};
@@ -103,6 +103,8 @@ pub struct EndSummary {
     pub cut_short: bool,
     /// As many were ended as may be, and more are due.
     pub at_limit: bool,
+    /// `left` is that many or more: counting stopped.
+    pub left_at_least: bool,
 }
 
 /// Ends what is over.
@@ -300,8 +302,9 @@ fn audit(row: &DueToEnd, credential_in_use: bool) -> NewAudit {
 
 async fn count_left(db: &Database, settings: EndSettings<'_>, summary: &mut EndSummary) -> Result<(), DbError> {
     let Left { rows, oldest } =
-        db.run_tx("count_end_due", async |tx| tx.count_end_due(settings.sources, 1_000_000).await).await?;
+        db.run_tx("count_end_due", async |tx| tx.count_end_due(settings.sources, MOST_LEFT).await).await?;
     summary.left = rows.saturating_sub(summary.left_to_renew);
+    summary.left_at_least = rows >= MOST_LEFT.unsigned_abs();
     summary.oldest_due = oldest.and_then(|end| Duration::try_from(db.now() - end).ok()).unwrap_or_default();
     summary.cut_short &= summary.left > 0;
     summary.at_limit &= summary.left > 0;

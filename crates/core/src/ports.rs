@@ -91,6 +91,9 @@ pub struct OnlineUser {
     pub addresses: Vec<String>,
 }
 
+/// Calls under way at once on one server, by one pass.
+pub const IN_FLIGHT: usize = 16;
+
 /// One Xray server. All calls may be repeated without harm.
 #[allow(async_fn_in_trait, reason = "everything runs on one thread; nothing needs the futures to be Send")]
 pub trait Xray {

@@ -9,6 +9,9 @@ use crate::ids::{CredentialId, SubscriptionId, TelegramId};
 use crate::page::{Listed, Page};
 use crate::time::Timestamp;
 
+/// Rows waiting for the proof of their removal are counted so far.
+const MOST_WAITING: i64 = 1_000_000;
+
 /// The key of a closing credential: longest closed first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClosingKey {
@@ -117,7 +120,7 @@ const OLDEST_EXPIRING: &str = "-- oldest_expiring
 SELECT s.ended_at FROM subscriptions s WHERE s.status = 'expiring' ORDER BY s.ended_at, s.id LIMIT 1";
 
 const COUNT_EXPIRING: &str = "-- count_expiring
-SELECT count(*) AS rows FROM (SELECT FROM subscriptions s WHERE s.status = 'expiring' LIMIT 1000000) e";
+SELECT count(*) AS rows FROM (SELECT FROM subscriptions s WHERE s.status = 'expiring' LIMIT $1) e";
 
 impl Tx<'_> {
     /// Lists closing credentials not proven gone from `node`, longest closed first, without locks.
@@ -243,7 +246,7 @@ impl Tx<'_> {
     /// # Errors
     /// The database's.
     pub async fn count_expiring(&self) -> Result<i64, DbError> {
-        let row = self.query_opt(COUNT_EXPIRING, &[]).await?;
+        let row = self.query_opt(COUNT_EXPIRING, &[(&MOST_WAITING, Type::INT8)]).await?;
         row.map_or(Ok(0), |row| column(&row, "rows"))
     }
 }

@@ -10,10 +10,8 @@ use super::{Inbound, Node};
 use crate::crash_point;
 use crate::db::Closing;
 use crate::ids::CredentialId;
-use crate::ports::{InboundTag, Lost, Removal, Xray, XrayError};
+use crate::ports::{IN_FLIGHT, InboundTag, Lost, Removal, Xray, XrayError};
 
-/// Calls under way at once on one server.
-const IN_FLIGHT: usize = 16;
 /// From so many users on, an inbound is listed instead of asked for each.
 const LIST_FROM: usize = 64;
 /// The length of a list that hangs: it is not asked for again in this pass.
