@@ -18,10 +18,10 @@ use futures_util::{StreamExt as _, stream};
 use perennial_core::db::{Actor, Database, DatabaseOptions};
 use perennial_core::ending::{Brake, EndSettings};
 use perennial_core::ids::RunId;
+use perennial_core::node::{Inbound, Node};
 use perennial_core::ports::{
     Addition, FoundUser, InboundTag, NodeStatus, OnlineUser, Removal, UserList, Xray, XrayError, XrayUser,
 };
-use perennial_core::removal::{Inbound, Node};
 use perennial_core::share::Share;
 use perennial_core::time::{DatabaseClock, Deadline};
 use perennial_testkit::bare_xray::BareXray;

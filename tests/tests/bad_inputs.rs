@@ -7,7 +7,7 @@ mod access_support;
 use std::time::Duration;
 
 use access_support::{TAG, World, inbound};
-use perennial_core::removal::Node;
+use perennial_core::node::Node;
 use perennial_testkit::builders::Status;
 use perennial_testkit::db_test;
 use perennial_testkit::fake_xray::{FakeXray, Fault, Kind, When};

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use access_support::{BASIC, DAY, NOW, Ran, TAG, World, inbound};
 use perennial_core::money::Kopecks;
+use perennial_core::node::Node;
 use perennial_core::ports::{
     Addition, FoundUser, InboundTag, NodeStatus, OnlineUser, Removal, UserList, Xray, XrayError, XrayUser,
 };
-use perennial_core::removal::Node;
 use perennial_core::time::Deadline;
 use perennial_testkit::builders::Crowd;
 use perennial_testkit::db_test;

@@ -4,7 +4,7 @@
 mod access_support;
 
 use access_support::{BASIC, Fault, GRACE, Kind, NOW, Server, TAG, World, inbound};
-use perennial_core::removal::Node;
+use perennial_core::node::Node;
 use perennial_testkit::builders::{Status, Subscription, User};
 use perennial_testkit::db_test;
 use perennial_testkit::fake_xray::{FakeXray, Protocol};

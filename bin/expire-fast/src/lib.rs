@@ -20,9 +20,10 @@ use std::time::Duration;
 
 use perennial_core::db::{Database, DbError};
 use perennial_core::ending::{self, EndSettings};
+use perennial_core::node::Node;
 use perennial_core::operator;
 use perennial_core::ports::{Bounded, Xray};
-use perennial_core::removal::{self, Node, Part, RemovalSettings};
+use perennial_core::removal::{self, Part, RemovalSettings};
 use perennial_core::time::Deadline;
 
 use sessions::Sessions;

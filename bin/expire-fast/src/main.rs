@@ -11,7 +11,8 @@ use perennial_boot::{
     Config, Context, Delivery, Entry, ExpireSection, Report, SettingError, Shown, or_none, shown_nodes, span,
 };
 use perennial_core::ending::{Brake, EndSettings, EndSummary, Ended};
-use perennial_core::removal::{Node, Part, RemovalSummary};
+use perennial_core::node::Node;
+use perennial_core::removal::{Part, RemovalSummary};
 use perennial_xray::XrayNode;
 
 /// What the settings say about this pass.

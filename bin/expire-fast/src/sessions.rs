@@ -7,8 +7,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use perennial_core::db::Closing;
+use perennial_core::node::Node;
 use perennial_core::ports::{OnlineUser, Xray};
-use perennial_core::removal::{AfterRemoval, Node};
+use perennial_core::removal::AfterRemoval;
 use perennial_core::time::Deadline;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;

@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use perennial_core::crash_point;
 use perennial_core::ids::CredentialId;
+use perennial_core::node::Trouble;
 use perennial_core::ports::{InboundTag, Removal, UserList, Xray, XrayUser};
-use perennial_core::reconcile::{Comparison, Extra, Missing, Rightful, Trouble};
+use perennial_core::reconcile::{Comparison, Extra, Missing, Rightful};
 
 use crate::Absent;
 use crate::examined::Examined;

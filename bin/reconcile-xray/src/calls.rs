@@ -1,8 +1,8 @@
 //! Many calls to one server.
 
 use futures_util::stream::{self, StreamExt};
+use perennial_core::node::Trouble;
 use perennial_core::ports::{IN_FLIGHT, InboundTag, Xray, XrayError};
-use perennial_core::reconcile::Trouble;
 
 use crate::worker::Worker;
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use perennial_core::node::Inbound;
 use perennial_core::reconcile::{Comparison, Extra, Misfit, Place, Rightful, UuidKey};
-use perennial_core::removal::Inbound;
 
 use crate::brakes::{Brake, BrakeKind};
 use crate::plan_file::{Action, Item, PlannedNode, SHARED_UUID};

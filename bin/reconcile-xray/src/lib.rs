@@ -37,9 +37,9 @@ use std::time::Duration;
 use futures_util::lock::Mutex;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use perennial_core::db::{Database, DbError, NodeRow};
+use perennial_core::node::{Node, Trouble};
 use perennial_core::ports::{Bounded, Xray};
-use perennial_core::reconcile::{Owners, Trouble};
-use perennial_core::removal::Node;
+use perennial_core::reconcile::Owners;
 use perennial_core::time::Deadline;
 
 use brakes::Limits;

@@ -9,8 +9,8 @@ use anyhow::Context as _;
 use perennial_boot::{
     Config, Context, Entry, Missing, Mode, ReconcileSection, Report, SettingError, Shown, or_none, shown_nodes, span,
 };
+use perennial_core::node::Node;
 use perennial_core::reconcile::Owners;
-use perennial_core::removal::Node;
 use perennial_xray::XrayNode;
 use reconcile_xray::brakes::Limits;
 use reconcile_xray::flags::Flags;

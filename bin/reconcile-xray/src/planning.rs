@@ -3,8 +3,9 @@
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use perennial_core::allowance::Allowance;
 use perennial_core::db::{Database, DbError};
+use perennial_core::node::Trouble;
 use perennial_core::ports::Xray;
-use perennial_core::reconcile::{Missing, Standing, Trouble};
+use perennial_core::reconcile::{Missing, Standing};
 
 use crate::examined::Examined;
 use crate::limited;

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use perennial_core::crash_point;
 use perennial_core::db::{CredentialState, NewAudit};
 use perennial_core::ids::CredentialId;
+use perennial_core::node::Trouble;
 use perennial_core::ports::{Addition, FoundUser, InboundTag, Xray, XrayError, XrayUser};
-use perennial_core::reconcile::{Standing, Trouble, UuidKey};
+use perennial_core::reconcile::{Standing, UuidKey};
 use serde_json::json;
 
 use crate::worker::Worker;

@@ -6,8 +6,9 @@ use perennial_core::batch::{Batch, Piece, Suspects, run_batch};
 use perennial_core::crash_point;
 use perennial_core::db::{CredentialState, NewAudit, Tx};
 use perennial_core::ids::CredentialId;
+use perennial_core::node::Trouble;
 use perennial_core::ports::{InboundTag, Removal, Xray};
-use perennial_core::reconcile::{Comparison, Extra, Place, Standing, Trouble, Watched, Why};
+use perennial_core::reconcile::{Comparison, Extra, Place, Standing, Watched, Why};
 use serde_json::json;
 use uuid::Uuid;
 

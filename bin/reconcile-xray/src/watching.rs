@@ -2,8 +2,9 @@
 
 use perennial_core::crash_point;
 use perennial_core::db::{NewAudit, NodeMemory, Orphan, Tx};
+use perennial_core::node::Trouble;
 use perennial_core::ports::Xray;
-use perennial_core::reconcile::{Extra, Trouble, Why};
+use perennial_core::reconcile::{Extra, Why};
 use serde_json::json;
 
 use crate::examined::Examined;

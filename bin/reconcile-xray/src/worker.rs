@@ -8,9 +8,9 @@ use futures_util::lock::Mutex;
 
 use perennial_core::db::{CredentialState, Database, DbError};
 use perennial_core::ids::CredentialId;
+use perennial_core::node::{Node, Trouble};
 use perennial_core::ports::{Bounded, InboundTag, Lost, Xray, XrayError};
-use perennial_core::reconcile::{Comparison, Trouble, Why, compare};
-use perennial_core::removal::Node;
+use perennial_core::reconcile::{Comparison, Why, compare};
 use perennial_core::time::Deadline;
 
 use crate::brakes::{Facts, brakes};

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use perennial_core::removal::Node;
+use perennial_core::node::Node;
 
 use crate::span::Span;
 

@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use clap::Args;
+use perennial_core::node;
 use perennial_core::ports::InboundTag;
-use perennial_core::removal;
 use perennial_xray::{NodeSettings, XrayNode};
 
 use crate::config::{self, Config, Inbound, Node};
@@ -63,18 +63,18 @@ impl XrayOptions {
     ///
     /// # Errors
     /// A node cannot be one, or its CA file cannot be used.
-    pub fn clients(&self, config: &Config) -> Result<Vec<removal::Node<XrayNode>>, SettingError> {
+    pub fn clients(&self, config: &Config) -> Result<Vec<node::Node<XrayNode>>, SettingError> {
         self.nodes(config)?.into_iter().map(client).collect()
     }
 }
 
-fn client(node: Node) -> Result<removal::Node<XrayNode>, SettingError> {
+fn client(node: Node) -> Result<node::Node<XrayNode>, SettingError> {
     let settings = NodeSettings { ca_file: node.ca_file, ..NodeSettings::new(&node.name, &node.api) };
     let xray = XrayNode::connect(settings).map_err(|error| {
         SettingError::new("node.api", &node.api, error.to_string(), "correct the address or the CA file")
     })?;
-    let inbound = |Inbound { tag, group, flow }| removal::Inbound { tag: InboundTag(tag), group, flow };
-    Ok(removal::Node { name: node.name, inbounds: node.inbounds.into_iter().map(inbound).collect(), xray })
+    let inbound = |Inbound { tag, group, flow }| node::Inbound { tag: InboundTag(tag), group, flow };
+    Ok(node::Node { name: node.name, inbounds: node.inbounds.into_iter().map(inbound).collect(), xray })
 }
 
 #[cfg(test)]

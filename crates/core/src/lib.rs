@@ -16,6 +16,7 @@ pub mod ending;
 pub mod ids;
 pub mod ledger;
 pub mod money;
+pub mod node;
 pub mod operator;
 pub mod page;
 pub mod ports;

@@ -20,7 +20,7 @@ mod emails;
 mod merge;
 mod uuids;
 
-pub use compare::{Trouble, compare};
+pub use compare::compare;
 pub use decide::{Decision, GroupMatch, OnNode, Owner, Owners, Standing, Watched, Wrong, decide};
 pub use merge::{Comparison, Extra, Misfit, Missing, Place, Rightful, Why};
 pub use uuids::UuidKey;

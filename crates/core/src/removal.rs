@@ -24,9 +24,9 @@ use crate::allowance::Allowance;
 use crate::crash_point;
 use crate::db::{Closing, ClosingKey, Database, DbError, NodeRow};
 use crate::ids::CredentialId;
+use crate::node::{Node, Trouble};
 use crate::page::{Listed, Page};
-use crate::ports::{InboundTag, Xray, XrayError};
-use crate::reconcile::Trouble;
+use crate::ports::{Xray, XrayError};
 use crate::time::Deadline;
 use start::{LATE_COMMITS, Start};
 pub use summary::{NodeSummary, Part, RemovalSummary};
@@ -41,35 +41,6 @@ const LEASE: Duration = Duration::from_secs(20);
 const LIST_LIMIT: Duration = Duration::from_secs(15);
 /// Pause before a leased server is looked at again.
 const LEASED_PAUSE: Duration = Duration::from_millis(200);
-
-/// A server of the settings.
-#[derive(Debug)]
-pub struct Node<X> {
-    /// Its name.
-    pub name: String,
-    /// Its inbounds that serve our users.
-    pub inbounds: Vec<Inbound>,
-    /// Its API.
-    pub xray: X,
-}
-
-/// An inbound of a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inbound {
-    /// Its tag.
-    pub tag: InboundTag,
-    /// The access group it serves.
-    pub group: String,
-    /// The flow its users need.
-    pub flow: String,
-}
-
-impl<X> Node<X> {
-    /// The inbounds that serve a group.
-    pub fn inbounds_of<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Inbound> {
-        self.inbounds.iter().filter(move |inbound| inbound.group == group)
-    }
-}
 
 /// Told of credentials just proven gone from a server: for sessions that live on there.
 #[allow(async_fn_in_trait, reason = "everything runs on one thread")]

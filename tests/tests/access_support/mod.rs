@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use perennial_core::db::{Actor, Database, DatabaseOptions, DbError};
 use perennial_core::ids::{RunId, SubscriptionId};
+use perennial_core::node::{Inbound, Node};
 use perennial_core::ports::{InboundTag, Xray};
 use perennial_core::reconcile::Owners;
-use perennial_core::removal::{Inbound, Node};
 use perennial_core::share::Share;
 use perennial_core::time::{Clock, Deadline, TestClock, Timestamp};
 use perennial_testkit::TestDb;

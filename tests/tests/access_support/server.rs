@@ -8,11 +8,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use perennial_core::node::{Inbound, Node};
 use perennial_core::ports::{
     Addition, FoundUser, InboundTag, ListedUser, NodeStatus, OnlineUser, Removal, UserList, Xray, XrayError, XrayUser,
 };
 use perennial_core::reconcile::UuidKey;
-use perennial_core::removal::{Inbound, Node};
 use uuid::Uuid;
 
 use super::{Credential, TAG, inbound};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::access_support::expire::Expired;
 use crate::access_support::{BASIC, Credential, DAY, MINUTE, NOW, World, inbound};
-use perennial_core::removal::Node;
+use perennial_core::node::Node;
 use perennial_testkit::builders::{Status, Subscription, User};
 use perennial_testkit::db_test;
 use perennial_testkit::fake_xray::{self, FakeXray, Protocol, Release, When};

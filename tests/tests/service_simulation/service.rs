@@ -11,8 +11,8 @@ use perennial_core::db::{Actor, ClaimSettings, Database, DatabaseOptions, DbErro
 use perennial_core::delivery::{DeliverySettings, DeliverySummary, deliver};
 use perennial_core::ending::EndSettings;
 use perennial_core::ids::RunId;
+use perennial_core::node::Node;
 use perennial_core::reconcile::Owners;
-use perennial_core::removal::Node;
 use perennial_core::share::Share;
 use perennial_core::time::{Clock, Deadline, Timestamp};
 use perennial_testkit::TestDb;

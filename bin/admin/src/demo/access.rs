@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use perennial_core::node::{Node, Trouble};
 use perennial_core::ports::{Bounded, Xray as _, XrayUser};
-use perennial_core::reconcile::{Owners, Trouble, compare};
-use perennial_core::removal::Node;
+use perennial_core::reconcile::{Owners, compare};
 use perennial_core::time::Deadline;
 use perennial_xray::XrayNode;
 use serde_json::{Value, json};

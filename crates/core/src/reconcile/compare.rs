@@ -4,11 +4,11 @@ use futures_util::future::{join, try_join_all};
 
 use super::decide::Owners;
 use super::merge::{Comparison, Merge};
-use crate::db::{CredentialState, Database, DbError};
+use crate::db::{CredentialState, Database};
 use crate::ids::CredentialId;
+use crate::node::{Node, Trouble};
 use crate::page::Pages;
 use crate::ports::{Xray, XrayError};
-use crate::removal::Node;
 use crate::time::Deadline;
 
 /// Credentials read at a time. They are not locked and soon forgotten; smaller pages cost round trips, a million rows
@@ -17,34 +17,11 @@ const PAGE_ROWS: usize = 5_000;
 /// Credentials merged at a time: well under a millisecond.
 const SLICE_ROWS: usize = 250;
 
-/// Why there is no comparison. Half of a list says nothing about anybody, so nothing is given.
-#[derive(Debug)]
-pub enum Trouble {
-    /// The server did not give its lists.
-    Node(XrayError),
-    /// The database.
-    Database(DbError),
-    /// The time of the pass is over.
-    OutOfTime,
-}
-
-impl From<XrayError> for Trouble {
-    fn from(error: XrayError) -> Self {
-        Self::Node(error)
-    }
-}
-
-impl From<DbError> for Trouble {
-    fn from(error: DbError) -> Self {
-        Self::Database(error)
-    }
-}
-
 /// Lists all inbounds of a node, then reads the database and compares. An inbound that refuses to be listed, because the
 /// settings do not fit it, costs its own users the comparison and nobody else's; where all do, there is none.
 ///
 /// # Errors
-/// [`Trouble`].
+/// [`Trouble`]: half of a list says nothing about anybody, so nothing is given.
 pub async fn compare<X: Xray>(
     db: &Database,
     deadline: &Deadline,

@@ -8,8 +8,8 @@ use super::emails::ListedEmails;
 use super::uuids::{ListedUuids, UuidKey};
 use crate::db::CredentialState;
 use crate::ids::CredentialId;
+use crate::node::Inbound;
 use crate::ports::{ListedUser, UserList, XrayError};
-use crate::removal::Inbound;
 
 /// A user on a list: number of the inbound, number on its list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 
-use super::{Inbound, Node};
 use crate::crash_point;
 use crate::db::Closing;
 use crate::ids::CredentialId;
+use crate::node::{Inbound, Node};
 use crate::ports::{IN_FLIGHT, InboundTag, Lost, Removal, Xray, XrayError};
 
 /// From so many users on, an inbound is listed instead of asked for each.
