@@ -1,20 +1,21 @@
 //! The page: one file, no script, nothing fetched; light or dark as the reader has it; readable on a phone.
 
 mod chart;
+mod charts;
 
 use perennial_core::money::Kopecks;
 
-use super::history::{Day, Done, History};
+use super::history::History;
 use super::model::Status;
 use super::text;
-use crate::output::{counted, moment, rubles};
-use chart::{Chart, Form, Series, short};
+use crate::output::moment;
+use chart::Chart;
 
 const STYLE: &str = include_str!("html/style.css");
 
 /// The whole page.
 pub(super) fn page(status: &Status, history: &History) -> String {
-    let charts: String = charts(history).iter().map(Chart::html).collect();
+    let charts: String = charts::all(history).iter().map(Chart::html).collect();
     let tables: String = text::tables(status)
         .iter()
         .map(|(title, rows)| format!("<section><h2>{}</h2>{}</section>\n", escape(title), table(rows)))
@@ -107,128 +108,6 @@ fn table(rows: &[Vec<String>]) -> String {
     let (head, rest) = rows.split_first().map_or((String::new(), rows), |(head, rest)| (row(head, "th"), rest));
     let rest: String = rest.iter().map(|cells| row(cells, "td")).collect();
     format!("<div class=\"scroll\"><table>{head}{rest}</table></div>")
-}
-
-fn charts(history: &History) -> Vec<Chart<'static>> {
-    let days = &history.days;
-    let all = |number: fn(&Day) -> i64| days.iter().map(number).sum::<i64>();
-    let bars = |title, note, series| Chart {
-        title,
-        note,
-        form: Form::Bars,
-        days: days.iter().map(|day| day.date).collect(),
-        series,
-        say: |number| number.to_string(),
-        scale: short,
-    };
-    let of = |name, color, number: fn(&Day) -> i64| Series {
-        name,
-        color,
-        numbers: days.iter().map(|day| Some(number(day))).collect(),
-    };
-    let charged = |day: &Day| day.money.renewals.amount.0 + day.money.purchases.amount.0;
-    let refunded = |day: &Day| day.money.refunds.amount.0;
-    let money = Chart {
-        say: |kopecks| rubles(Kopecks(kopecks)),
-        scale: |kopecks| short(kopecks / 100),
-        ..bars(
-            "Revenue, RUB a day",
-            format!(
-                "{} charged in {}, {} refunded",
-                whole_rubles(Kopecks(all(charged))),
-                counted(days.len() as u64, "day"),
-                whole_rubles(Kopecks(all(refunded)))
-            ),
-            vec![
-                of("renewals", "a", |day| day.money.renewals.amount.0),
-                of("purchases", "b", |day| day.money.purchases.amount.0),
-            ],
-        )
-    };
-    let through = Chart {
-        form: Form::Lines,
-        say: money.say,
-        scale: money.scale,
-        ..bars(
-            "Top-ups and refunds, RUB a day",
-            format!("{} topped up", whole_rubles(Kopecks(all(|day| day.money.top_ups.amount.0)))),
-            vec![of("topped up", "b", |day| day.money.top_ups.amount.0), of("refunded", "bad", refunded)],
-        )
-    };
-    let (renewed, ended) = (all(|day| day.done.renewed), all(|day| day.done.ended));
-    let share = ended.saturating_mul(1000).checked_div(renewed + ended).unwrap_or_default();
-    let failed = all(|day| day.done.failed + day.done.parked);
-    let proofs = |name, color, number: fn(&Done) -> Option<i64>| Series {
-        name,
-        color,
-        numbers: days.iter().map(|day| number(&day.done)).collect(),
-    };
-    vec![
-        money,
-        through,
-        bars(
-            "Renewals",
-            format!("{} subscriptions renewed", grouped(renewed)),
-            vec![of("renewed", "a", |day| day.done.renewed)],
-        ),
-        bars(
-            "Churn",
-            format!("{} rights ended: {}.{} % of what ended or was renewed", grouped(ended), share / 10, share % 10),
-            vec![of("ended", "c", |day| day.done.ended)],
-        ),
-        forecast(history),
-        bars(
-            "Rows that failed",
-            format!("{} failed or parked", grouped(failed)),
-            vec![of("failed", "bad", |day| day.done.failed), of("parked", "c", |day| day.done.parked)],
-        ),
-        bars(
-            "Runs that ended badly",
-            "Neither done nor stopped in good order".to_owned(),
-            vec![of("runs", "bad", |day| day.done.bad_runs)],
-        ),
-        Chart {
-            form: Form::Lines,
-            say: |seconds| format!("{seconds} s"),
-            ..bars(
-                "From end to proof, seconds",
-                "How long after its end a right is proven gone from every server".to_owned(),
-                vec![
-                    proofs("half of them", "a", |done| done.proof_p50),
-                    proofs("99 of 100, worst run", "c", |done| done.proof_p99),
-                ],
-            )
-        },
-        bars(
-            "Messages",
-            format!("{} sent, {} given up", grouped(all(|day| day.done.sent)), grouped(all(|day| day.done.dead))),
-            vec![
-                of("sent", "a", |day| day.done.sent),
-                of("dropped", "c", |day| day.done.dropped),
-                of("given up", "bad", |day| day.done.dead),
-            ],
-        ),
-    ]
-}
-
-fn forecast(history: &History) -> Chart<'static> {
-    let rows: i64 = history.ahead.iter().map(|(_, ends)| ends.rows).sum();
-    let renewing: i64 = history.ahead.iter().map(|(_, ends)| ends.renewing).sum();
-    let numbers = |number: fn(i64, i64) -> i64| {
-        history.ahead.iter().map(|(_, ends)| Some(number(ends.rows, ends.renewing))).collect()
-    };
-    Chart {
-        title: "Ends of the next 30 days",
-        note: format!("{} rights end, {} of them renew themselves", grouped(rows), grouped(renewing)),
-        form: Form::Bars,
-        days: history.ahead.iter().map(|(date, _)| *date).collect(),
-        series: vec![
-            Series { name: "renew themselves", color: "a", numbers: numbers(|_, renewing| renewing) },
-            Series { name: "end", color: "c", numbers: numbers(|rows, renewing| rows - renewing) },
-        ],
-        say: |number| number.to_string(),
-        scale: short,
-    }
 }
 
 #[cfg(test)]
