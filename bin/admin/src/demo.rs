@@ -16,6 +16,7 @@ use std::io;
 use perennial_boot::{Exit, Output};
 use perennial_core::ids::TelegramId;
 use perennial_core::operator;
+use perennial_core::pass::Pass;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
@@ -34,9 +35,6 @@ use programs::Programs;
 /// Megabytes for each sort and hash table of the checks.
 const WORK_MEM: u32 = 128;
 
-/// The programs that are run; without Xray servers the first alone.
-const PASSES: [&str; 4] = ["renew", "notify-trials", "expire-fast", "reconcile-xray"];
-
 /// Runs the command.
 ///
 /// # Errors
@@ -47,7 +45,8 @@ pub async fn run(session: &Session, call: cli::Demo) -> Result<Answer, Failure> 
     let client = session.connect_directly().await?;
     made_up::must_be_new(&client).await?;
     let nodes = call.xray.clients(&session.config)?;
-    let needed = if nodes.is_empty() { &PASSES[..1] } else { &PASSES[..] };
+    // Without servers there is nothing to show but the charging.
+    let needed = if nodes.is_empty() { &[Pass::Renew][..] } else { &Pass::ALL };
     let programs = Programs::beside_this_program(session, needed)?;
     stage.heading("A new database")?;
     let migrated = migrate::migrate(session, None).await?;
@@ -78,13 +77,13 @@ async fn show(
 ) -> Result<Shown, Failure> {
     let before = Figures::read(client).await?;
     stage.heading("renew: one pass")?;
-    let first_run = programs.run(stage, "renew")?;
+    let first_run = programs.run(stage, Pass::Renew)?;
     let after = Figures::read(client).await?;
     stage.heading("Before and after")?;
     stage.say(&before.compared(&after))?;
 
     stage.heading("renew: once more")?;
-    let second_run = programs.run(stage, "renew")?;
+    let second_run = programs.run(stage, Pass::Renew)?;
     let again = Figures::read(client).await?;
     let same = if again == after {
         "nothing was done twice: every figure is as before\n".to_owned()

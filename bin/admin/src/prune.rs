@@ -11,6 +11,7 @@ use perennial_boot::{Exit, Span};
 use perennial_core::db::admin::PrunedBatch;
 use perennial_core::db::{Database, DbError, NewAudit, Tx};
 use perennial_core::ids::RunId;
+use perennial_core::pass::Pass;
 use perennial_core::time::{Deadline, Timestamp};
 use serde_json::{Value, json};
 
@@ -18,9 +19,6 @@ use crate::cli;
 use crate::failure::Failure;
 use crate::output::{Answer, counted, moment};
 use crate::session::Session;
-
-/// The passes whose runs are kept.
-const PASSES: [&str; 4] = ["renew", "notify-trials", "expire-fast", "reconcile-xray"];
 
 /// What became of a table.
 struct Pruned {
@@ -70,9 +68,10 @@ pub async fn run(session: &Session, call: cli::Prune) -> Result<Answer, Failure>
 
 impl Pruning {
     async fn runs(&self, older_than: Timestamp, rows: &mut u64) -> Result<bool, Failure> {
-        for pass in PASSES {
+        for pass in Pass::ALL {
             let first = (Timestamp::UNIX_EPOCH, RunId(uuid::Uuid::nil()));
-            let batch = async |tx: &Tx<'_>, after| tx.prune_runs(pass, older_than, after, self.batch.into()).await;
+            let batch =
+                async |tx: &Tx<'_>, after| tx.prune_runs(pass.name(), older_than, after, self.batch.into()).await;
             if !self.batches("runs", older_than, first, rows, batch).await? {
                 return Ok(false);
             }

@@ -20,7 +20,7 @@ use crate::output::Answer;
 use crate::session::Session;
 
 pub use history::{Day, Done, History};
-pub use model::{Node, Pass, Run, Status, Today, Work};
+pub use model::{Node, PassState, Run, Status, Today, Work};
 pub use read::{Lines, Read};
 
 /// Runs the command.

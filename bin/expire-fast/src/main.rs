@@ -12,6 +12,7 @@ use perennial_boot::{
 };
 use perennial_core::ending::{Brake, EndSettings, EndSummary, Ended};
 use perennial_core::node::Node;
+use perennial_core::pass::Pass;
 use perennial_core::removal::{Part, RemovalSummary};
 use perennial_xray::XrayNode;
 
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
         max_ends_share: flags.max_ends_share,
         ..ExpireSection::default()
     };
-    perennial_boot::run("expire-fast", &flags.common, |config| settings(&flags, section, config), pass)
+    perennial_boot::run(Pass::ExpireFast, &flags.common, |config| settings(&flags, section, config), pass)
 }
 
 fn settings(flags: &Flags, section: ExpireSection, config: &Config) -> Result<Settings, SettingError> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use perennial_boot::{EndToProof, Notices, Report, left_at_least};
 use perennial_core::ending::EndSummary;
+use perennial_core::pass::Pass;
 use perennial_core::removal::{NodeSummary, RemovalSummary};
 use serde_json::{Value, json};
 
@@ -57,7 +58,7 @@ impl Summary {
             incomplete: nodes.iter().any(|node| node.error.is_some() || node.still_there > 0),
             refused_because: ended.refused.clone(),
             unreachable_because: unreachable(nodes),
-            ..Report::empty("expire-fast")
+            ..Report::empty(Pass::ExpireFast)
         }
     }
 }

@@ -10,6 +10,7 @@ use perennial_boot::{
     TrialsSection, left_at_least, or_none, span,
 };
 use perennial_core::ending::{Brake, EndSettings, Ended};
+use perennial_core::pass::Pass;
 
 /// Failed tries after which a row is parked.
 const MAX_TRIES: i32 = 3;
@@ -41,7 +42,7 @@ impl Shown for Trials {
 fn main() -> ExitCode {
     let flags: Flags = perennial_boot::parse();
     let section = TrialsSection { no_end: flags.no_end.then_some(true), ..TrialsSection::default() };
-    perennial_boot::run("notify-trials", &flags.common, |config| trials(section, &flags.delivery, config), pass)
+    perennial_boot::run(Pass::NotifyTrials, &flags.common, |config| trials(section, &flags.delivery, config), pass)
 }
 
 fn trials(flags: TrialsSection, delivery: &DeliveryOptions, config: &Config) -> Result<Trials, SettingError> {
@@ -121,6 +122,6 @@ fn report(summary: &Summary) -> Report {
         cut_short: summary.cut_short,
         at_limit: summary.at_limit,
         refused_because: summary.refused.clone(),
-        ..Report::empty("notify-trials")
+        ..Report::empty(Pass::NotifyTrials)
     }
 }

@@ -10,6 +10,7 @@ use perennial_boot::{
     Config, Context, Entry, Missing, Mode, ReconcileSection, Report, SettingError, Shown, or_none, shown_nodes, span,
 };
 use perennial_core::node::Node;
+use perennial_core::pass::Pass;
 use perennial_core::reconcile::Owners;
 use perennial_xray::XrayNode;
 use reconcile_xray::brakes::Limits;
@@ -59,7 +60,7 @@ impl Shown for Settings {
 
 fn main() -> ExitCode {
     let flags: Flags = perennial_boot::parse();
-    perennial_boot::run("reconcile-xray", &flags.common, |config| settings(&flags, config), pass)
+    perennial_boot::run(Pass::ReconcileXray, &flags.common, |config| settings(&flags, config), pass)
 }
 
 fn settings(flags: &Flags, config: &Config) -> Result<Settings, SettingError> {

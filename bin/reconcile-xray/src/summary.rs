@@ -1,6 +1,7 @@
 //! What a pass did, node by node.
 
 use perennial_boot::Report;
+use perennial_core::pass::Pass;
 use serde_json::{Value, json};
 
 use crate::plan_file::PlanFile;
@@ -114,7 +115,7 @@ impl Summary {
             incomplete: self.is_incomplete(),
             refused_because: self.refused_because(),
             unreachable_because: self.unreachable_because(),
-            ..Report::empty("reconcile-xray")
+            ..Report::empty(Pass::ReconcileXray)
         }
     }
 

@@ -9,6 +9,7 @@ use perennial_boot::{
     left_at_least, or_none, span,
 };
 use perennial_core::db::RenewalBounds;
+use perennial_core::pass::Pass;
 use perennial_core::time::Timestamp;
 use renew::flags::Flags;
 use renew::{Outcome, RenewPass, Settings, Summary};
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
         charge_notice: flags.charge_notice,
         ..RenewSection::default()
     };
-    perennial_boot::run("renew", &flags.common, |config| in_force(section, &flags.delivery, config), pass)
+    perennial_boot::run(Pass::Renew, &flags.common, |config| in_force(section, &flags.delivery, config), pass)
 }
 
 fn in_force(flags: RenewSection, delivery: &DeliveryOptions, config: &Config) -> Result<InForce, SettingError> {
@@ -108,7 +109,7 @@ fn report(summary: &Summary) -> Report {
         warnings: summary.left_at_least.then(|| left_at_least(summary.left)).into_iter().collect(),
         cut_short: summary.cut_short,
         at_limit: summary.at_limit,
-        ..Report::empty("renew")
+        ..Report::empty(Pass::Renew)
     }
 }
 

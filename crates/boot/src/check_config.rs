@@ -2,13 +2,15 @@
 
 use std::io::Write;
 
+use perennial_core::pass::Pass;
+
 use crate::exit::Exit;
 use crate::in_force::InForce;
 use crate::options::Output;
 use crate::shown::Shown;
 
 /// Prints what is in force to standard output.
-pub(crate) fn print(pass: &str, in_force: &InForce, settings: &impl Shown) -> Exit {
+pub(crate) fn print(pass: Pass, in_force: &InForce, settings: &impl Shown) -> Exit {
     let text = match in_force.output() {
         Output::Text => text(pass, in_force, settings),
         Output::Json => json(pass, in_force, settings),
@@ -19,7 +21,7 @@ pub(crate) fn print(pass: &str, in_force: &InForce, settings: &impl Shown) -> Ex
     Exit::Done
 }
 
-fn text(pass: &str, in_force: &InForce, settings: &impl Shown) -> String {
+fn text(pass: Pass, in_force: &InForce, settings: &impl Shown) -> String {
     let mut lines: Vec<(String, String)> = Vec::new();
     for [name, value, from] in in_force.entries() {
         let from = if from.is_empty() { String::new() } else { format!("  ({from})") };
@@ -31,7 +33,7 @@ fn text(pass: &str, in_force: &InForce, settings: &impl Shown) -> String {
     format!("{pass}: the configuration can be used\n{lines}")
 }
 
-fn json(pass: &str, in_force: &InForce, settings: &impl Shown) -> String {
+fn json(pass: Pass, in_force: &InForce, settings: &impl Shown) -> String {
     let entries: serde_json::Map<String, serde_json::Value> = in_force
         .entries()
         .into_iter()
@@ -44,7 +46,7 @@ fn json(pass: &str, in_force: &InForce, settings: &impl Shown) -> String {
     let of_pass: serde_json::Map<String, serde_json::Value> =
         settings.shown().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
     let object = serde_json::json!({
-        "pass": pass,
+        "pass": pass.name(),
         "check_config": "done",
         "in_force": entries,
         "pass_settings": of_pass,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use perennial_core::db::{Database, RECORD_RUN};
 use perennial_core::ids::RunId;
+use perennial_core::pass::Pass;
 use perennial_core::time::{Clock, Timestamp};
 use tokio::time::timeout;
 
@@ -25,7 +26,7 @@ const ROW_LIMIT: Duration = Duration::from_secs(1);
 /// One run of one program.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run {
-    pub(crate) pass: &'static str,
+    pub(crate) pass: Pass,
     pub(crate) run_id: RunId,
     pub(crate) began: Instant,
     pub(crate) dry_run: bool,

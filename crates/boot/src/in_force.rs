@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use perennial_core::pass::Pass;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::section::Common;
@@ -74,7 +75,7 @@ impl InForce {
     ///
     /// # Errors
     /// Anything that cannot be used, with its remedy; no file or database has been written to then.
-    pub(crate) fn load(pass: &str, options: &Options) -> Result<Self, SettingError> {
+    pub(crate) fn load(pass: Pass, options: &Options) -> Result<Self, SettingError> {
         let (config, file) = Config::load(options.base.config.as_deref())?;
         let connection = Connection::new(&options.base, &config)?;
         let section = section_of(pass, &config);
@@ -227,18 +228,20 @@ fn masked(url: &SecretString) -> String {
     url.and_then(|url| Some(format!("{}://{}/…", url.scheme(), url.host_str()?))).unwrap_or_else(|| "…".to_owned())
 }
 
-fn default_seconds(pass: &str) -> u32 {
-    // It runs every minute, and must be through before the next one.
-    if pass == "expire-fast" { 50 } else { 240 }
+fn default_seconds(pass: Pass) -> u32 {
+    match pass {
+        // It runs every minute, and must be through before the next one.
+        Pass::ExpireFast => 50,
+        Pass::Renew | Pass::NotifyTrials | Pass::ReconcileXray => 240,
+    }
 }
 
-fn section_of<'a>(pass: &str, config: &'a Config) -> Common<'a> {
+fn section_of(pass: Pass, config: &Config) -> Common<'_> {
     match pass {
-        "notify-trials" => config.trials.common(),
-        "expire-fast" => config.expire.common(),
-        "reconcile-xray" => config.reconcile.common(),
-        "renew" => config.renew.common(),
-        _ => Common::default(),
+        Pass::Renew => config.renew.common(),
+        Pass::NotifyTrials => config.trials.common(),
+        Pass::ExpireFast => config.expire.common(),
+        Pass::ReconcileXray => config.reconcile.common(),
     }
 }
 

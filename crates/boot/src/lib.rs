@@ -5,6 +5,7 @@
 //!
 //! ```no_run
 //! use perennial_boot::{Config, Context, Report};
+//! use perennial_core::pass::Pass;
 //!
 //! /// Charge due subscriptions from their wallets and extend them
 //! #[derive(Debug, clap::Parser)]
@@ -18,9 +19,9 @@
 //!     let options: Options = perennial_boot::parse();
 //!     // What the pass takes from the settings file: here nothing.
 //!     let settings = |_: &Config| Ok(());
-//!     perennial_boot::run("renew", &options.common, settings, async |ctx: Context<()>| {
+//!     perennial_boot::run(Pass::Renew, &options.common, settings, async |ctx: Context<()>| {
 //!         // Batches while `ctx.deadline` is not over, `ctx.interim.keep(&report)` after each.
-//!         Ok(Report { cut_short: ctx.deadline.is_over(), ..Report::empty("renew") })
+//!         Ok(Report { cut_short: ctx.deadline.is_over(), ..Report::empty(Pass::Renew) })
 //!     })
 //! }
 //! ```

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use perennial_core::money::Kopecks;
+use perennial_core::pass::Pass;
 use perennial_core::time::Timestamp;
 
 use crate::exit::Exit;
@@ -29,7 +30,7 @@ const LAST_SUCCESS: &str = "perennial_pass_last_success_timestamp_seconds";
 /// What is known when a pass has ended.
 #[derive(Debug)]
 pub(crate) struct Metrics<'a> {
-    pub(crate) pass: &'static str,
+    pub(crate) pass: Pass,
     pub(crate) mode: Mode,
     pub(crate) exit: Exit,
     pub(crate) took: Duration,
@@ -58,12 +59,12 @@ impl Metrics<'_> {
             Err(error) => return Err(error),
         };
         put_whole(file, |beside| std::fs::write(beside, self.render(&old)))?;
-        Ok(Before { other_pass: other_pass(&old, self.pass) })
+        Ok(Before { other_pass: other_pass(&old, self.pass.name()) })
     }
 
     /// The text of the file, given that of the one it replaces.
     fn render(&self, old: &str) -> String {
-        let Self { pass, report, .. } = self;
+        let (pass, report) = (self.pass.name(), self.report);
         let mut page = Page { text: String::new(), pass };
         let last_success =
             self.succeeded_at.map(|at| at.unix_timestamp().to_string()).or_else(|| last_success(old, pass));
@@ -122,7 +123,7 @@ impl Metrics<'_> {
         // Nothing is said of a server that there was no reason to ask.
         let up = |node: &Node<'_>| node.reachable().map(|up| (None, u64::from(up))).into_iter().collect();
         page.by_node("perennial_node_up", "Whether the server answered the last pass", &nodes, up);
-        if self.pass == "reconcile-xray" {
+        if self.pass == Pass::ReconcileXray {
             let users = |node: &Node<'_>| node.counts(&USERS);
             page.by_node("perennial_node_users", "Users of the server in the last pass", &nodes, users);
             let drift = |node: &Node<'_>| node.counts(&DRIFT);

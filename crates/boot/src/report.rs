@@ -1,6 +1,7 @@
 //! What a pass hands to `boot` when it ends, and the exit code that follows from it.
 
 use perennial_core::money::Kopecks;
+use perennial_core::pass::Pass;
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -8,17 +9,18 @@ use crate::exit::Exit;
 /// Counts that make a pass partial: it is done, but these rows are not.
 const FAILED_COUNTS: [&str; 2] = ["failed", "parked"];
 
-/// The counts each pass shows, in the order of the summary; a test holds them against the documented interface.
-const COUNTS: [(&str, &[&str]); 4] = [
-    ("renew", &["listed", "renewed", "short", "parked", "busy", "failed", "left"]),
-    ("notify-trials", &["listed", "reminded", "superseded", "ended", "busy", "failed", "left"]),
-    (
-        "expire-fast",
-        &["listed", "ended", "closed", "removed", "proven", "expired", "waiting_for_node", "busy", "failed", "left"],
-    ),
-    // Its counts stand with each node.
-    ("reconcile-xray", &[]),
-];
+/// The counts a pass shows, in the order of the summary; a test holds them against the documented interface.
+const fn counts(pass: Pass) -> &'static [&'static str] {
+    match pass {
+        Pass::Renew => &["listed", "renewed", "short", "parked", "busy", "failed", "left"],
+        Pass::NotifyTrials => &["listed", "reminded", "superseded", "ended", "busy", "failed", "left"],
+        Pass::ExpireFast => {
+            &["listed", "ended", "closed", "removed", "proven", "expired", "waiting_for_node", "busy", "failed", "left"]
+        }
+        // Its counts stand with each node.
+        Pass::ReconcileXray => &[],
+    }
+}
 
 /// Notices by what became of them in this pass, and those still waiting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -80,11 +82,10 @@ pub struct Report {
 
 impl Report {
     /// The report of `pass` before it has done anything: all its counts, at zero.
-    pub fn empty(pass: &str) -> Self {
-        let names = COUNTS.iter().find(|(name, _)| *name == pass).map_or(&[][..], |(_, counts)| counts);
+    pub fn empty(pass: Pass) -> Self {
         Self {
-            counts: names.iter().map(|name| (*name, 0)).collect(),
-            charged: (pass == "renew").then_some(Kopecks::ZERO),
+            counts: counts(pass).iter().map(|name| (*name, 0)).collect(),
+            charged: (pass == Pass::Renew).then_some(Kopecks::ZERO),
             ..Self::default()
         }
     }

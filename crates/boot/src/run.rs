@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use perennial_core::db::{Actor, Database, DatabaseOptions, DbError, RunStart};
 use perennial_core::ids::RunId;
+use perennial_core::pass::Pass;
 use perennial_core::time::{Clock, DatabaseClock, Deadline};
 use tokio::time::sleep;
 
@@ -49,7 +50,7 @@ const BETWEEN_RECORDS: Duration = Duration::from_secs(2);
 /// `settings` turns the file's sections (and the main's own flags) into what the pass needs; `--check-config` shows it
 /// and ends there. `body` is the pass; an error of its is told apart by type ([`Exit::of_error`]).
 pub fn run<S: Shown>(
-    pass: &'static str,
+    pass: Pass,
     options: &Options,
     settings: impl FnOnce(&Config) -> Result<S, SettingError>,
     body: impl AsyncFnOnce(Context<S>) -> anyhow::Result<Report>,
@@ -71,7 +72,7 @@ pub fn run<S: Shown>(
         Ok((in_force, _)) => in_force.log_format(),
         Err(_) => options.base.log_format.unwrap_or_default(),
     };
-    logs::start(Origin { program: pass, run_id: run.run_id }, &options.base, log_format);
+    logs::start(Origin { program: pass.name(), run_id: run.run_id }, &options.base, log_format);
     if let Err(error) = undumpable {
         log::warn!(error:% = error; "core dumps could not be forbidden: they would hold the secrets of the settings");
     }
@@ -89,7 +90,7 @@ pub fn run<S: Shown>(
         Ok(runtime) => runtime,
         Err(error) => return refuse(&run, Exit::Unforeseen, format!("the runtime does not start: {error}")).into(),
     };
-    let progress = Progress::new(pass, run.output, options.base.quiet > 0);
+    let progress = Progress::new(pass.name(), run.output, options.base.quiet > 0);
     let exit = runtime.block_on(conduct(&run, &in_force, progress, settings, body));
     // A name lookup that hangs in a thread of its own must not hold up the exit.
     runtime.shutdown_background();
@@ -176,7 +177,7 @@ async fn check_in<'a>(
     let options = DatabaseOptions {
         pool_size: in_force.pool_size(),
         dry_run: run.dry_run,
-        ..DatabaseOptions::of(Actor { name: run.pass, run_id: run.run_id })
+        ..DatabaseOptions::of(Actor { name: run.pass.name(), run_id: run.run_id })
     };
     let db = in_force.connection.open(options, clock, deadline.clone())?;
     let start = RunStart { version: crate::VERSION, host: &startup::host_name(), mode: run.mode.name() };

@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use perennial_core::ids::RunId;
+use perennial_core::pass::Pass;
 use perennial_core::time::Timestamp;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -20,7 +21,7 @@ use crate::report::{EndToProof, Notices, Report};
 /// Everything the summary says.
 #[derive(Debug)]
 pub(crate) struct Summary<'a> {
-    pub(crate) pass: &'static str,
+    pub(crate) pass: Pass,
     pub(crate) run_id: RunId,
     pub(crate) dry_run: bool,
     pub(crate) mode: Mode,
@@ -66,7 +67,7 @@ impl Summary<'_> {
 
     fn object(&self) -> Object<'_> {
         Object {
-            pass: self.pass,
+            pass: self.pass.name(),
             run_id: self.run_id.to_string(),
             version: crate::VERSION,
             dry_run: self.dry_run,

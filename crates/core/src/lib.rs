@@ -19,6 +19,7 @@ pub mod money;
 pub mod node;
 pub mod operator;
 pub mod page;
+pub mod pass;
 pub mod ports;
 pub mod reconcile;
 pub mod removal;

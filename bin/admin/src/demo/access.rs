@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use perennial_core::node::{Node, Trouble};
+use perennial_core::pass::Pass;
 use perennial_core::ports::{Bounded, Xray as _, XrayUser};
 use perennial_core::reconcile::{Owners, compare};
 use perennial_core::time::Deadline;
@@ -100,25 +101,25 @@ pub(super) async fn show(
     let mut served = Served { steps: Vec::new(), runs: Vec::new() };
     let empty = sides(session, nodes).await?;
     stage.heading("reconcile-xray: empty servers get everybody who has the right")?;
-    served.runs.push(programs.run(stage, "reconcile-xray")?);
+    served.runs.push(programs.run(stage, Pass::ReconcileXray)?);
     served.step(stage, "filled", sides(session, nodes).await?, &empty)?;
 
     stage.heading(
         "Ten customers cancel; notify-trials, expire-fast: what is over is ended, taken off and proven gone",
     )?;
     client.query_typed(CANCEL_TEN, &[]).await.map_err(|error| failed(&error))?;
-    served.runs.push(programs.run(stage, "notify-trials")?);
-    served.runs.push(programs.run(stage, "expire-fast")?);
+    served.runs.push(programs.run(stage, Pass::NotifyTrials)?);
+    served.runs.push(programs.run(stage, Pass::ExpireFast)?);
     served.step(stage, "ended", sides(session, nodes).await?, &empty)?;
 
     stage.heading("A drift: one user is taken off a server, an unknown one is put there")?;
     make_drift(session, client, first).await?;
     served.step(stage, "drifted", sides(session, nodes).await?, &empty)?;
     stage.heading("reconcile-xray: the missing one is back, the unknown one is watched")?;
-    served.runs.push(programs.run(stage, "reconcile-xray")?);
+    served.runs.push(programs.run(stage, Pass::ReconcileXray)?);
     client.execute_typed(PUT_CLOCK_BACK, &[]).await.map_err(|error| failed(&error))?;
     stage.say("\nThe demo puts the quarantine's clock back by 11 minutes, so that nobody has to wait.\n\n")?;
-    served.runs.push(programs.run(stage, "reconcile-xray")?);
+    served.runs.push(programs.run(stage, Pass::ReconcileXray)?);
     served.step(stage, "healed", sides(session, nodes).await?, &empty)?;
     Ok(Some(served))
 }

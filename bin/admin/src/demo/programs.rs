@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use perennial_boot::Output;
+use perennial_core::pass::Pass;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -37,14 +38,15 @@ impl Programs {
     ///
     /// # Errors
     /// Exit code 2 without a database URL to hand on, 78 without a program.
-    pub(super) fn beside_this_program(session: &Session, names: &[&str]) -> Result<Self, Failure> {
+    pub(super) fn beside_this_program(session: &Session, passes: &[Pass]) -> Result<Self, Failure> {
         let database_url = session.options.database_url.clone().ok_or_else(|| {
             Failure::usage("the demo needs the database on its command line")
                 .with_hint("set DATABASE_URL or --database-url")
         })?;
         let this = std::env::current_exe()
             .map_err(|error| Failure::unforeseen(format!("cannot tell where this program is: {error}")))?;
-        let folder = folder_of(&this, names).ok_or_else(|| {
+        let folder = folder_of(&this, passes).ok_or_else(|| {
+            let names: Vec<&str> = passes.iter().map(|pass| pass.name()).collect();
             Failure::configuration(format!("{} are not beside {}", names.join(", "), this.display()))
                 .with_hint("build or install all programs")
         })?;
@@ -53,15 +55,15 @@ impl Programs {
         Ok(Self { folder, database_url, settings, output: session.output })
     }
 
-    /// Runs one pass of a program and waits for its end.
+    /// Runs one pass and waits for its end.
     ///
     /// # Errors
     /// It could not be run or did not do its work.
-    pub(super) fn run(&self, stage: &Stage, name: &str) -> Result<Run, Failure> {
-        let program = in_folder(&self.folder, name);
+    pub(super) fn run(&self, stage: &Stage, pass: Pass) -> Result<Run, Failure> {
+        let program = in_folder(&self.folder, pass);
         let form = if self.output == Output::Json { "json" } else { "text" };
         let mut command = Command::new(&program);
-        if name != "reconcile-xray" {
+        if pass != Pass::ReconcileXray {
             command.arg("--no-deliver");
         }
         command
@@ -84,7 +86,7 @@ impl Programs {
         if DONE.contains(&run.exit_code) {
             return Ok(run);
         }
-        Err(Failure::unforeseen(format!("{name} ended with exit code {}: {}", run.exit_code, run.stdout.trim_end())))
+        Err(Failure::unforeseen(format!("{pass} ended with exit code {}: {}", run.exit_code, run.stdout.trim_end())))
     }
 }
 
@@ -95,16 +97,16 @@ impl Run {
     }
 }
 
-fn in_folder(folder: &Path, name: &str) -> PathBuf {
-    folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+fn in_folder(folder: &Path, pass: Pass) -> PathBuf {
+    folder.join(format!("{pass}{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// The folder of this program where all of these are in it, as cargo builds them, else the private one of an
 /// installation: `/usr/lib/perennial` beside `/usr/bin`.
-fn folder_of(this_program: &Path, names: &[&str]) -> Option<PathBuf> {
+fn folder_of(this_program: &Path, passes: &[Pass]) -> Option<PathBuf> {
     let folder = this_program.parent()?;
     let candidates = [folder.to_path_buf(), folder.parent()?.join("lib/perennial")];
-    candidates.into_iter().find(|folder| names.iter().all(|name| in_folder(folder, name).is_file()))
+    candidates.into_iter().find(|folder| passes.iter().all(|pass| in_folder(folder, *pass).is_file()))
 }
 
 /// Settings of the demo's own: what the host is set up with must not reach made-up people, nor their messages it.
@@ -132,15 +134,15 @@ mod tests {
         for folder in [program.parent().unwrap(), private.as_path()] {
             std::fs::create_dir_all(folder).unwrap();
         }
-        let names = ["renew", "expire-fast"];
-        assert_eq!(folder_of(&program, &names), None);
-        for name in names {
-            std::fs::write(in_folder(&private, name), "").unwrap();
+        let passes = [Pass::Renew, Pass::ExpireFast];
+        assert_eq!(folder_of(&program, &passes), None);
+        for pass in passes {
+            std::fs::write(in_folder(&private, pass), "").unwrap();
         }
-        assert_eq!(folder_of(&program, &names), Some(private));
-        std::fs::write(in_folder(program.parent().unwrap(), "renew"), "").unwrap();
-        assert_ne!(folder_of(&program, &names).as_deref(), program.parent(), "one of them is missing there");
-        std::fs::write(in_folder(program.parent().unwrap(), "expire-fast"), "").unwrap();
-        assert_eq!(folder_of(&program, &names).as_deref(), program.parent());
+        assert_eq!(folder_of(&program, &passes), Some(private));
+        std::fs::write(in_folder(program.parent().unwrap(), Pass::Renew), "").unwrap();
+        assert_ne!(folder_of(&program, &passes).as_deref(), program.parent(), "one of them is missing there");
+        std::fs::write(in_folder(program.parent().unwrap(), Pass::ExpireFast), "").unwrap();
+        assert_eq!(folder_of(&program, &passes).as_deref(), program.parent());
     }
 }

@@ -3,7 +3,7 @@
 use perennial_boot::Exit;
 use perennial_core::operator::command;
 
-use super::model::{Node, Pass, Run, Status};
+use super::model::{Node, PassState, Run, Status};
 use super::text::{age, number, since};
 use crate::output::counted;
 
@@ -51,7 +51,7 @@ fn warnings(status: &Status) -> Vec<String> {
     found
 }
 
-fn pass_needs(pass: &Pass, status: &Status) -> Vec<String> {
+fn pass_needs(pass: &PassState, status: &Status) -> Vec<String> {
     let name = pass.name;
     let Some(begun) = pass.last_begun_at else {
         return vec![format!("{name} has never run here: switch its timer or its cron line on")];

@@ -2,10 +2,10 @@
 
 use perennial_core::db::Database;
 use perennial_core::db::admin::{CalendarDay, EndsOfDay, MoneyOfDay, RunsOfDay};
+use perennial_core::pass::Pass;
 use perennial_core::time::Timestamp;
 use time::Date;
 
-use super::model::PASSES;
 use super::read::of_zone;
 use crate::failure::Failure;
 
@@ -74,7 +74,7 @@ impl History {
             return Err(Failure::unforeseen("the calendar has other days than were asked for"));
         };
         let (from, until) = (&bounds[..past], &bounds[1..]);
-        let names = PASSES.map(|(name, _)| name);
+        let names = Pass::ALL.map(Pass::name);
         let ahead = &calendar[past - 1..];
         let (begin, end) = (&begins[past - 1..begins.len() - 1], &begins[past..]);
         let (money, runs, ends) = tokio::try_join!(

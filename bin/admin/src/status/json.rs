@@ -3,7 +3,7 @@
 use perennial_core::db::admin::Moved;
 use serde_json::{Map, Value, json};
 
-use super::model::{Node, Pass, Status};
+use super::model::{Node, PassState, Status};
 use crate::output::{exact, exact_json};
 
 /// The object.
@@ -45,7 +45,7 @@ pub(super) fn json(status: &Status) -> Value {
     })
 }
 
-fn pass(pass: &Pass) -> Value {
+fn pass(pass: &PassState) -> Value {
     json!({
         "pass": pass.name,
         "every_seconds": pass.every.as_secs(),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use perennial_boot::Report;
 use perennial_core::db::admin::{DueWork, MoneyOfDay, NodeState, Outbox, ParkedFor, PassRun, Wallets};
+use perennial_core::pass::Pass;
 use perennial_core::time::Timestamp;
 use serde_json::Value;
 use time::Date;
@@ -11,13 +12,14 @@ use time::Date;
 use super::attention;
 use super::read::{MOST, Read};
 
-/// The passes, and how often each is run (the shipped timers say the same).
-pub(super) const PASSES: [(&str, Duration); 4] = [
-    ("renew", Duration::from_secs(600)),
-    ("notify-trials", Duration::from_secs(300)),
-    ("expire-fast", Duration::from_secs(60)),
-    ("reconcile-xray", Duration::from_secs(600)),
-];
+/// How often a pass is run (the shipped timers say the same).
+const fn interval(pass: Pass) -> Duration {
+    Duration::from_secs(match pass {
+        Pass::Renew | Pass::ReconcileXray => 600,
+        Pass::NotifyTrials => 300,
+        Pass::ExpireFast => 60,
+    })
+}
 
 /// A run that has not said how it ended for so long was killed: longer than any budget of a shipped pass.
 const KILLED_AFTER: Duration = Duration::from_secs(15 * 60);
@@ -32,7 +34,7 @@ pub struct Status {
     /// How long before its end `renew` charges.
     pub window: Duration,
     /// The four passes.
-    pub passes: Vec<Pass>,
+    pub passes: Vec<PassState>,
     /// What is due, in the order of the passes.
     pub work: Vec<Work>,
     /// Active rights by source.
@@ -53,7 +55,7 @@ pub struct Status {
 
 /// A pass and its newest runs.
 #[derive(Debug, Clone)]
-pub struct Pass {
+pub struct PassState {
     /// Its name.
     pub name: &'static str,
     /// How often it is run.
@@ -153,7 +155,7 @@ impl Status {
     /// Makes the model of what was read.
     #[must_use]
     pub fn of(read: &Read) -> Self {
-        let passes: Vec<Pass> = PASSES.iter().map(|(name, every)| pass(name, *every, read)).collect();
+        let passes = Pass::ALL.iter().map(|pass| state(*pass, read)).collect();
         let sent = |number: fn(&perennial_core::db::admin::RunsOfDay) -> i64| read.done.iter().map(number).sum::<i64>();
         let mut status = Self {
             at: read.at,
@@ -181,16 +183,16 @@ impl Status {
     }
 }
 
-fn pass(name: &'static str, every: Duration, read: &Read) -> Pass {
-    let runs: Vec<&PassRun> = read.runs.iter().filter(|run| run.pass == name).collect();
+fn state(pass: Pass, read: &Read) -> PassState {
+    let runs: Vec<&PassRun> = read.runs.iter().filter(|run| run.pass == pass.name()).collect();
     let newer = runs.iter().take_while(|run| run.finished_at.is_none());
     let (killed, alive): (Vec<&PassRun>, Vec<&PassRun>) =
         newer.copied().partition(|run| run.started_at + KILLED_AFTER <= read.at);
     let ended = runs.iter().filter(|run| run.finished_at.is_some());
-    Pass {
-        name,
-        every,
-        last: ended.clone().next().and_then(|run| ended_run(run)),
+    PassState {
+        name: pass.name(),
+        every: interval(pass),
+        last: ended.clone().next().and_then(|run| ended_run(pass, run)),
         under_way_since: alive.last().map(|run| run.started_at),
         last_begun_at: runs.first().map(|run| run.started_at),
         killed: killed.len(),
@@ -198,7 +200,7 @@ fn pass(name: &'static str, every: Duration, read: &Read) -> Pass {
     }
 }
 
-fn ended_run(run: &PassRun) -> Option<Run> {
+fn ended_run(pass: Pass, run: &PassRun) -> Option<Run> {
     let summary = run.summary.as_ref().unwrap_or(&Value::Null);
     let error = summary["error"].as_str().map(str::to_owned);
     Some(Run {
@@ -207,7 +209,7 @@ fn ended_run(run: &PassRun) -> Option<Run> {
         outcome: run.outcome.clone().unwrap_or_default(),
         exit_code: run.exit_code.unwrap_or_default(),
         mode: run.mode.clone(),
-        counts: in_order(&run.pass, numbers(&summary["counts"], &[])),
+        counts: in_order(pass, numbers(&summary["counts"], &[])),
         warnings: summary["warnings"]
             .as_array()
             .into_iter()
@@ -220,7 +222,7 @@ fn ended_run(run: &PassRun) -> Option<Run> {
 }
 
 /// As the pass's own summary orders them; the database keeps an order of its own.
-fn in_order(pass: &str, mut counts: Vec<(String, u64)>) -> Vec<(String, u64)> {
+fn in_order(pass: Pass, mut counts: Vec<(String, u64)>) -> Vec<(String, u64)> {
     let names = Report::empty(pass).counts;
     counts.sort_by_key(|(name, _)| names.iter().position(|(known, _)| known == name));
     counts
@@ -237,10 +239,10 @@ fn numbers(object: &Value, but: &[&str]) -> Vec<(String, u64)> {
 
 fn work(due: &DueWork) -> Option<Work> {
     let (name, pass) = match due.work.as_str() {
-        "renew" => ("renew", "renew"),
-        "remind" => ("remind", "notify-trials"),
-        "end" => ("end", "expire-fast"),
-        "remove" => ("remove", "expire-fast"),
+        "renew" => ("renew", Pass::Renew.name()),
+        "remind" => ("remind", Pass::NotifyTrials.name()),
+        "end" => ("end", Pass::ExpireFast.name()),
+        "remove" => ("remove", Pass::ExpireFast.name()),
         "deliver" => ("deliver", "any pass"),
         _ => return None,
     };
@@ -256,7 +258,7 @@ fn work(due: &DueWork) -> Option<Work> {
 
 fn node(state: &NodeState, runs: &[PassRun]) -> Node {
     // A run may have looked at one server alone (`--node`): the newest that looked at this one counts.
-    let compared = runs.iter().filter(|run| run.pass == "reconcile-xray").find_map(|run| {
+    let compared = runs.iter().filter(|run| run.pass == Pass::ReconcileXray.name()).find_map(|run| {
         let nodes = run.summary.as_ref()?["nodes"].as_array()?;
         let found = nodes.iter().find(|node| node["name"] == state.name.as_str())?;
         Some(Compared {

@@ -7,9 +7,9 @@ use perennial_core::db::admin::{
     CalendarDay, DueLines, DueWork, MoneyOfDay, NodeState, Outbox, ParkedFor, PassRun, RunsOfDay, Wallets,
 };
 use perennial_core::db::{Database, DbError, Installation};
+use perennial_core::pass::Pass;
 use perennial_core::time::Timestamp;
 
-use super::model::PASSES;
 use crate::failure::Failure;
 
 /// Connections that read at once: the large statements are three or four, and a server has more to do.
@@ -99,7 +99,7 @@ impl Read {
         let (begins, ends) = ([today.begins], [tomorrow.begins]);
         let due =
             DueLines { earliest_end: at - lines.grace, latest_end: at + lines.window, late: at - LATE, most: MOST };
-        let names = PASSES.map(|(name, _)| name);
+        let names = Pass::ALL.map(Pass::name);
         // At once, as far as connections go. Nothing here is compared with anything else to the row, so each may have a
         // snapshot of its own.
         let (rights, wallets, mut money, runs, due, done, outbox, nodes, parked, tariffs) = tokio::try_join!(

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use perennial_core::pass::Pass;
+
 use super::*;
 use crate::delivery::{DEFAULT_RATE, claim_settings};
 use crate::in_force::InForce;
 use crate::options::{BaseOptions, Options};
 
 const SAMPLE: &str = include_str!("../../../../deploy/perennial.toml");
-const PASSES: [&str; 4] = ["renew", "notify-trials", "expire-fast", "reconcile-xray"];
 
 /// Sections by name, with what opens them in a file.
 const SECTIONS: [(&str, &str); 12] = [
@@ -104,7 +105,7 @@ fn the_sample_shows_every_setting_there_is() {
     }
 }
 
-fn in_force(pass: &str, text: &str) -> InForce {
+fn in_force(pass: Pass, text: &str) -> InForce {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("perennial.toml");
     std::fs::write(&file, text).unwrap();
@@ -150,7 +151,7 @@ fn the_defaults_in_the_sample_are_the_programs() {
 
     // Of what all passes have, each shows its own; two settings have one place for all.
     let common = ["batch_size", "workers", "max_seconds", "dry_run", "mode", "output", "log_format"];
-    for pass in PASSES {
+    for pass in Pass::ALL {
         let values = |text: &str| -> Vec<(String, String)> {
             in_force(pass, text).entries().into_iter().map(|[name, value, _]| (name, value)).skip(1).collect()
         };

@@ -16,7 +16,7 @@ use crate::setting::SettingError;
 use crate::span::Span;
 
 /// The settings all passes have, borrowed from the section of one.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Common<'a> {
     pub(crate) batch_size: Option<u32>,
     pub(crate) workers: Option<u32>,

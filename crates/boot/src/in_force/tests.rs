@@ -8,7 +8,7 @@ fn load(file: &str, options: Options) -> Result<InForce, SettingError> {
     let config = folder.path().join("p.toml");
     std::fs::write(&config, file).unwrap();
     let base = BaseOptions { config: Some(config), database_url: Some(URL.into()), ..options.base };
-    InForce::load("renew", &Options { base, ..options })
+    InForce::load(Pass::Renew, &Options { base, ..options })
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!((in_force.batch_rows(), in_force.workers(), in_force.pool_size()), (500, 1, 3));
     assert_eq!((in_force.output(), in_force.log_format()), (Output::Text, LogFormat::Text));
     assert!(!in_force.is_dry_run() && in_force.metrics_file().is_none() && in_force.ping_url().is_none());
-    let budgets = ["renew", "notify-trials", "expire-fast", "reconcile-xray"].map(default_seconds);
+    let budgets = Pass::ALL.map(default_seconds);
     assert_eq!(budgets, [240, 240, 50, 240]);
 }
 

@@ -7,7 +7,7 @@ use perennial_core::db::LedgerTotals;
 fn metrics<'a>(report: &'a Report, succeeded_at: Option<Timestamp>) -> Metrics<'a> {
     let exit = if succeeded_at.is_some() { Exit::Done } else { Exit::Unavailable };
     Metrics {
-        pass: "renew",
+        pass: Pass::Renew,
         mode: Mode::Full,
         exit,
         took: Duration::from_millis(1_034),
@@ -43,7 +43,8 @@ fn the_file_is_what_the_collector_reads() {
 #[test]
 fn a_pass_without_money_and_servers_shows_neither() {
     let report = Report { counts: vec![("listed", 2), ("reminded", 2)], ..Report::default() };
-    let page = Metrics { pass: "notify-trials", ..metrics(&report, Some(datetime!(2026-11-24 12:00 UTC))) }.render("");
+    let page =
+        Metrics { pass: Pass::NotifyTrials, ..metrics(&report, Some(datetime!(2026-11-24 12:00 UTC))) }.render("");
     must_be(&page, include_str!("notify-trials.prom"));
 }
 
@@ -56,7 +57,7 @@ fn proofs_are_shown_by_quantile() {
         nodes: vec![node],
         ..Report::default()
     };
-    let page = Metrics { pass: "expire-fast", ..metrics(&report, Some(datetime!(2026-11-24 12:00 UTC))) }.render("");
+    let page = Metrics { pass: Pass::ExpireFast, ..metrics(&report, Some(datetime!(2026-11-24 12:00 UTC))) }.render("");
     must_be(&page, include_str!("expire-fast.prom"));
 }
 
@@ -68,7 +69,7 @@ fn servers_are_shown_by_name_and_kind() {
     });
     let down = serde_json::json!({ "name": "fi1", "reachable": false, "refused_because": null });
     let report = Report { nodes: vec![up, down], ..Report::default() };
-    let page = Metrics { pass: "reconcile-xray", ..metrics(&report, None) }.render("");
+    let page = Metrics { pass: Pass::ReconcileXray, ..metrics(&report, None) }.render("");
     must_be(&page, include_str!("reconcile-xray.prom"));
 }
 
@@ -100,9 +101,9 @@ fn a_file_shared_with_another_pass_is_told() {
     let file = folder.path().join("perennial.prom");
     let report = full();
     let write = |pass| Metrics { pass, ..metrics(&report, None) }.write(&file).unwrap().other_pass;
-    assert_eq!(write("renew"), None);
-    assert_eq!(write("renew"), None);
-    assert_eq!(write("expire-fast").as_deref(), Some("renew"));
+    assert_eq!(write(Pass::Renew), None);
+    assert_eq!(write(Pass::Renew), None);
+    assert_eq!(write(Pass::ExpireFast).as_deref(), Some("renew"));
 }
 
 #[test]

@@ -27,7 +27,7 @@ async fn never(_: Context<()>) -> anyhow::Result<Report> {
 #[test]
 fn a_database_that_is_not_there_ends_the_pass_with_69_and_is_on_the_metrics() {
     let folder = tempfile::tempdir().unwrap();
-    let exit = run("renew", &options(&folder, BaseOptions::default()), |_| Ok(()), never);
+    let exit = run(Pass::Renew, &options(&folder, BaseOptions::default()), |_| Ok(()), never);
     assert_eq!(code(exit), "69");
     let metrics = std::fs::read_to_string(folder.path().join("renew.prom")).unwrap();
     assert!(metrics.contains("perennial_pass_exit_code{pass=\"renew\"} 69"));
@@ -38,7 +38,7 @@ fn a_database_that_is_not_there_ends_the_pass_with_69_and_is_on_the_metrics() {
 fn a_dry_run_writes_no_metrics() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options { dry_run: true, ..options(&folder, BaseOptions::default()) };
-    assert_eq!(code(run("renew", &options, |_| Ok(()), never)), "69");
+    assert_eq!(code(run(Pass::Renew, &options, |_| Ok(()), never)), "69");
     assert!(!folder.path().join("renew.prom").exists());
 }
 
@@ -46,9 +46,9 @@ fn a_dry_run_writes_no_metrics() {
 fn settings_that_cannot_be_used_end_it_with_78_before_anything() {
     let folder = tempfile::tempdir().unwrap();
     let refuse = |_: &Config| Err::<(), _>(SettingError::unshown("renew.window", "too long", "shorten it"));
-    assert_eq!(code(run("renew", &options(&folder, BaseOptions::default()), refuse, never)), "78");
+    assert_eq!(code(run(Pass::Renew, &options(&folder, BaseOptions::default()), refuse, never)), "78");
     std::fs::write(folder.path().join("p.toml"), "[renew]\nwindwo = 1").unwrap();
-    assert_eq!(code(run("renew", &options(&folder, BaseOptions::default()), |_| Ok(()), never)), "78");
+    assert_eq!(code(run(Pass::Renew, &options(&folder, BaseOptions::default()), |_| Ok(()), never)), "78");
     assert!(!folder.path().join("renew.prom").exists());
 }
 
@@ -56,11 +56,11 @@ fn settings_that_cannot_be_used_end_it_with_78_before_anything() {
 fn check_config_connects_nowhere() {
     let folder = tempfile::tempdir().unwrap();
     let good = Options { check_config: true, ..options(&folder, BaseOptions::default()) };
-    assert_eq!(code(run("renew", &good, |_| Ok(()), never)), "0");
+    assert_eq!(code(run(Pass::Renew, &good, |_| Ok(()), never)), "0");
     assert!(!folder.path().join("renew.prom").exists());
     let bad = Options { workers: Some(9), check_config: true, ..options(&folder, BaseOptions::default()) };
     std::fs::write(folder.path().join("p.toml"), "[database]\npool_size = 2").unwrap();
-    assert_eq!(code(run("renew", &bad, |_| Ok(()), never)), "78");
+    assert_eq!(code(run(Pass::Renew, &bad, |_| Ok(()), never)), "78");
 }
 
 fn race_for(budget: Duration, passage: impl Future<Output = anyhow::Result<Report>>) -> Raced {

@@ -6,7 +6,7 @@ use super::*;
 
 fn summary<'a>(exit: Exit, report: &'a Report, error: Option<&'a str>) -> Summary<'a> {
     Summary {
-        pass: "renew",
+        pass: Pass::Renew,
         run_id: RunId(uuid!("01940000-0000-7000-8000-000000000000")),
         dry_run: false,
         mode: Mode::Full,
@@ -26,14 +26,14 @@ fn the_json_line_is_the_documented_object_also_after_a_failure() {
     let expected = format!(
         r#"{{"pass":"renew","run_id":"01940000-0000-7000-8000-000000000000","version":"{version}","dry_run":false,"mode":"full","started_at":"2026-11-24T12:00:00.5Z","seconds":1.234,"outcome":"failed","exit_code":69,"counts":{{"listed":0,"renewed":0,"short":0,"parked":0,"busy":0,"failed":0,"left":0}},"charged_kopecks":0,"oldest_due_seconds":0,"notices":{{"written":0,"sent":0,"dropped":0,"dead":0,"waiting":0}},"nodes":[],"warnings":[],"error":"begin: the database is not available"}}"#
     );
-    let report = Report::empty("renew");
+    let report = Report::empty(Pass::Renew);
     let line = summary(Exit::Unavailable, &report, Some("begin: the database is not available")).json_line();
     assert_eq!(line, expected);
 }
 
 #[test]
 fn without_an_error_the_member_is_null() {
-    let report = Report::empty("renew");
+    let report = Report::empty(Pass::Renew);
     let object = summary(Exit::Done, &report, None).json();
     assert_eq!((&object["error"], &object["outcome"]), (&serde_json::Value::Null, &"done".into()));
 }
@@ -41,11 +41,10 @@ fn without_an_error_the_member_is_null() {
 #[test]
 fn each_pass_shows_its_counts_in_order() {
     for (pass, counts) in [
-        ("renew", "listed renewed short parked busy failed left"),
-        ("notify-trials", "listed reminded superseded ended busy failed left"),
-        ("expire-fast", "listed ended closed removed proven expired waiting_for_node busy failed left"),
-        ("reconcile-xray", ""),
-        ("admin", ""),
+        (Pass::Renew, "listed renewed short parked busy failed left"),
+        (Pass::NotifyTrials, "listed reminded superseded ended busy failed left"),
+        (Pass::ExpireFast, "listed ended closed removed proven expired waiting_for_node busy failed left"),
+        (Pass::ReconcileXray, ""),
     ] {
         let report = Report::empty(pass);
         let names: Vec<&str> = report.counts.iter().map(|(name, _)| *name).collect();
@@ -65,7 +64,7 @@ fn a_dry_run_adds_its_plan_and_expire_fast_its_proofs() {
 
 #[test]
 fn what_is_no_ordinary_pass_says_so_first() {
-    let report = Report::empty("renew");
+    let report = Report::empty(Pass::Renew);
     for (mode, limit, dry_run, said) in [
         (Mode::Full, None, false, "renew: done"),
         (Mode::Observe, None, false, "renew (observing, nothing was changed): done"),
@@ -126,7 +125,7 @@ fn on_a_terminal_it_is_a_table() {
 
 #[test]
 fn a_failure_before_any_work_is_two_lines() {
-    let report = Report::empty("renew");
+    let report = Report::empty(Pass::Renew);
     assert_eq!(
         summary(Exit::Configuration, &report, Some("schema: old: run `perennial migrate`")).text(false),
         "renew: failed, the configuration is wrong after 1.234 s (exit code 78)\nerror: schema: old: run `perennial migrate`\n"

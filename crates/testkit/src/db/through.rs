@@ -3,6 +3,8 @@
 use std::env;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use perennial_core::pass::Pass;
+
 use super::TestDb;
 use super::server::fatal;
 use crate::cluster::{Pooler, find_pgbouncer};
@@ -12,7 +14,6 @@ const VARIABLE: &str = "PERENNIAL_TEST_THROUGH";
 /// Fewer than tests have clients, and enough for those that hold several transactions open at once.
 const SESSIONS: u32 = 8;
 /// Those with a role of their own.
-const PASSES: [&str; 4] = ["renew", "notify-trials", "expire-fast", "reconcile-xray"];
 /// Who may do what; its roles are the whole cluster's.
 pub(super) const ROLES: &str = include_str!("../../../../sql/roles.sql");
 
@@ -39,7 +40,7 @@ pub(super) fn way() -> Way {
 pub(super) fn url_for(pass: &str, db: &TestDb) -> String {
     match way() {
         Way::Pooled => pooled(db),
-        Way::ByRole if PASSES.contains(&pass) => as_role(db.url(), pass),
+        Way::ByRole if Pass::ALL.iter().any(|known| known.name() == pass) => as_role(db.url(), pass),
         Way::Straight | Way::ByRole => db.url().to_owned(),
     }
 }
