@@ -212,7 +212,6 @@ impl Ends {
         }
         (settings.on_node)(&worker.summary);
         summary.nodes.push(worker.summary);
-        summary.nodes.sort_by(|one, other| one.name.cmp(&other.name));
     }
 
     fn first_error(self) -> Result<(), DbError> {
