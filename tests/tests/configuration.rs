@@ -65,6 +65,8 @@ fn the_reader_of_settings_finds_those_that_a_person_would_name() {
             .map(|setting| setting.key.as_str())
             .collect()
     };
+    let top: Vec<&str> = keys("");
+    assert_eq!(top, ["owner_prefix", "protected_prefixes"], "`folder` is no setting");
     let database: Vec<&str> = keys("[database]");
     assert_eq!(database, ["url_file", "ca_file", "pool_size"]);
     let renew: Vec<&str> = keys("[renew]");
@@ -176,18 +178,23 @@ fn between<'a>(source: &'a str, start: &str, end: &str) -> &'a str {
     rest.split_once(end).unwrap().0
 }
 
-/// `/// meaning` lines and the field below them. A field that a section of its own fills is left out.
+/// `/// meaning` lines and the field below them. A field that a section of its own fills is left out, and one that no file
+/// can set.
 fn settings(fields: &str) -> Vec<Setting> {
     let mut found = Vec::new();
     let mut meaning: Vec<&str> = Vec::new();
+    let mut is_skipped = false;
     for line in fields.lines().map(str::trim) {
         if let Some(comment) = line.strip_prefix("///") {
             meaning.push(comment.trim());
+        } else if line == "#[serde(skip)]" {
+            is_skipped = true;
         } else if let Some((key, _)) = line.strip_prefix("pub ").unwrap_or(line).split_once(':') {
-            if !key.contains(['#', '(', ' ']) && !key.is_empty() && key != "inbounds" {
+            if !is_skipped && !key.contains(['#', '(', ' ']) && !key.is_empty() && key != "inbounds" {
                 found.push(Setting { key: key.to_owned(), meaning: meaning.join(" ") });
             }
             meaning.clear();
+            is_skipped = false;
         }
     }
     found
