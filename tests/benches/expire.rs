@@ -1,5 +1,5 @@
 //! `cargo bench -p perennial-tests --bench expire [-- USERS…]`: what `expire-fast` makes of the real Xray, next to a bare
-//! client at the same concurrency (DESIGN §7).
+//! client at the same concurrency (docs/performance.md).
 //!
 //! On one server with ten times as many users, so many are taken off, in turn: by a client of plain tonic, sixteen calls
 //! under way, no answer asked for again and no database; and by the pass, which also proves by listing that they are gone and

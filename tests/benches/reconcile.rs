@@ -1,5 +1,5 @@
 //! `cargo bench -p perennial-tests --bench reconcile [-- USERS…]`: what `reconcile-xray` costs where nothing differs
-//! (DESIGN §7), next to the least that any comparison needs: listing the node, and reading the table in order.
+//! (docs/performance.md), next to the least that any comparison needs: listing the node, and reading the table in order.
 //!
 //! Each figure is that of a process of its own, in turn, over the same database and the same server, which is the
 //! testkit's: a million users fit in it. Printed as a Markdown table, to be put into `docs/performance.md` as it stands.

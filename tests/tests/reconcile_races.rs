@@ -236,7 +236,7 @@ fn two_passes_at_once_and_somebody_who_acts_cut_nobody() {
     });
 }
 
-/// PROTOCOL "Lock": a purchase that holds the unused credential and has not committed yet.
+/// Locks (docs/access-protocol.md): a purchase that holds the unused credential and has not committed yet.
 #[test]
 fn a_credential_that_a_purchase_holds_is_neither_retired_nor_removed() {
     db_test(async |db| {
@@ -256,7 +256,7 @@ fn a_credential_that_a_purchase_holds_is_neither_retired_nor_removed() {
     });
 }
 
-/// PROTOCOL "Locks": the row was attached after the pass had listed, and before it locked.
+/// Locks (docs/access-protocol.md): the row was attached after the pass had listed, and before it locked.
 #[test]
 fn a_credential_that_was_bought_after_the_list_is_kept() {
     db_test(async |db| {

@@ -1,5 +1,5 @@
-//! The audit's paths A to G (safety-audit.md, section 2), each on a real database: what goes wrong with one row costs
-//! that row its transaction, whole, and no other row anything.
+//! The ways one charge can go, each on a real database: done, changed by a trigger, broken by an error, short of money, told
+//! before. What goes wrong with one row costs that row its transaction, whole, and no other row anything.
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
 mod support;
@@ -55,7 +55,7 @@ async fn assert_the_victim_recovers(world: &World, id: SubscriptionId, what: &st
 }
 
 #[test]
-fn a_a_funded_row_is_charged_extended_recorded_and_receipted_in_one_pass() {
+fn a_funded_row_is_charged_extended_recorded_and_receipted_in_one_pass() {
     db_test(async |db| {
         let world = World::new(db).await;
         let id = world.subscriber(1, PRICE + 100, NOW + HOUR).await;
@@ -79,7 +79,7 @@ fn a_a_funded_row_is_charged_extended_recorded_and_receipted_in_one_pass() {
     });
 }
 
-/// Paths B and C: the extension did not do what was decided.
+/// The extension did not do what was decided.
 const CHANGED_BY_A_TRIGGER: &[(Sabotage, &str)] = &[
     (Sabotage { what: "BEFORE keeps the old end", body: "NEW.expires_at := OLD.expires_at;", ..BEFORE }, "ends at"),
     (Sabotage { what: "BEFORE skips the update", body: "RETURN NULL;", ..BEFORE }, "ends at 2026-03-10T15:00:00Z"),
@@ -169,7 +169,7 @@ const BEFORE: Sabotage = Sabotage {
 const AFTER: Sabotage = Sabotage { timing: "AFTER UPDATE OF expires_at", ..BEFORE };
 
 #[test]
-fn b_c_an_end_or_credential_that_a_trigger_changed_takes_the_charge_back_and_parks_the_row() {
+fn an_end_or_credential_that_a_trigger_changed_takes_the_charge_back_and_parks_the_row() {
     for (sabotage, reason) in CHANGED_BY_A_TRIGGER {
         db_test(async |db| {
             let world = World::new(db).await;
@@ -197,7 +197,7 @@ fn b_c_an_end_or_credential_that_a_trigger_changed_takes_the_charge_back_and_par
 
 const OF_USER: &str = "NEW.telegram_id = $user";
 
-/// Paths D and G: an error at each statement of the transaction, before the row is written and after.
+/// An error at each statement of the transaction, before the row is written and after.
 const RAISED: &[Sabotage] = &[
     Sabotage::raise("the transfer, before", "transfers", "BEFORE INSERT", "NEW.idempotency_key LIKE 'renew:$id:%'"),
     Sabotage::raise("the transfer, after", "transfers", "AFTER INSERT", "NEW.idempotency_key LIKE 'renew:$id:%'"),
@@ -228,7 +228,7 @@ const RAISED: &[Sabotage] = &[
 ];
 
 #[test]
-fn d_g_an_error_at_any_statement_leaves_nothing_of_its_row_and_the_next_pass_renews_it() {
+fn an_error_at_any_statement_leaves_nothing_of_its_row_and_the_next_pass_renews_it() {
     for sabotage in RAISED {
         db_test(async |db| {
             let world = World::new(db).await;
@@ -258,7 +258,7 @@ fn d_g_an_error_at_any_statement_leaves_nothing_of_its_row_and_the_next_pass_ren
 }
 
 #[test]
-fn e_a_short_balance_uses_nothing_up_and_a_top_up_is_followed_by_the_renewal() {
+fn a_short_balance_uses_nothing_up_and_a_top_up_is_followed_by_the_renewal() {
     db_test(async |db| {
         let world = World::new(db).await;
         let id = world.subscriber(1, PRICE - 1, NOW + HOUR * 5).await;
@@ -283,7 +283,7 @@ fn e_a_short_balance_uses_nothing_up_and_a_top_up_is_followed_by_the_renewal() {
 }
 
 #[test]
-fn f_a_receipt_is_written_once_and_never_stands_between_the_money_and_the_period() {
+fn a_receipt_is_written_once_and_never_stands_between_the_money_and_the_period() {
     db_test(async |db| {
         let world = World::new(db).await;
         let id = world.subscriber(1, PRICE, NOW + HOUR).await;

@@ -209,7 +209,7 @@ impl Plan {
     }
 
     /// Compares what stands in the database after the extension with what was decided: the end, the credential, its
-    /// UUID (audit paths B and C) and the payment. Answers the first difference, for a person.
+    /// UUID (A-09 of docs/known-defects.md) and the payment. Answers the first difference, for a person.
     #[must_use]
     pub fn difference(&self, read_back: &[ReadBack], paid: &[PaidPeriod]) -> Option<String> {
         self.difference_of_rows(read_back).or_else(|| self.difference_of_payments(paid))

@@ -1,4 +1,4 @@
-//! Named points at which a test has the process die or stop: the crash points of the design.
+//! Named points at which a test has the process die or stop: the crash points of docs/reliability.md.
 //!
 //! They exist only with the feature `crash-points`, which tests turn on and nothing else does, and never in a release
 //! build: there not even their names are in the program. `PERENNIAL_CRASH_AT=renew.before_commit#2` kills the process the second time it comes by

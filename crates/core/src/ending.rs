@@ -1,4 +1,5 @@
-//! Ending subscriptions: step 1 of the access protocol, one operation for `expire-fast` and `notify-trials`.
+//! Ending subscriptions: step 1 of the access protocol (docs/access-protocol.md), one operation for `expire-fast` and
+//! `notify-trials`.
 //!
 //! In one transaction a batch: claim `active` rows past their end with their credentials, set them `expiring`, close
 //! each credential that no other active row uses, and write notice and audit row. A row whose credential another active

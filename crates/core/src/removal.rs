@@ -1,4 +1,4 @@
-//! Removal with proof: steps 2 to 4 of the access protocol.
+//! Removal with proof: steps 2 to 4 of the access protocol (docs/access-protocol.md).
 //!
 //! Each server is worked on by itself, all at once, so that one that is down or hangs holds up no other. One copy at a
 //! time leases a server and goes through the closing credentials not proven gone from it: remove from every inbound of

@@ -1,8 +1,8 @@
 //! The renewal of the audited workers, statement by statement on one connection: the list of a hundred, then for each
 //! user the claim stamp, the row again, the last payment, VIP, discount, language, the advisory lock, the balance, its
 //! change (here a transfer, whose trigger moves it), the row once more (the grant's own reading), the extension, the
-//! history row, the payment, whether the notice was sent and its flag: 15 statements, and BEGIN and COMMIT. The defects'
-//! list counts 15 to 18 (A-35; name the look-ups, path F the question before the notice).
+//! history row, the payment, whether the notice was sent and its flag: 15 statements, and BEGIN and COMMIT (A-35 of
+//! docs/known-defects.md).
 //!
 //! It is given every advantage that does not change its way: statements are prepared once, prices are kept in memory,
 //! the list reads the same index as ours by the same cursor, no message is sent and no other connection is asked for.

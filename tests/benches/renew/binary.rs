@@ -79,7 +79,7 @@ fn measure(db: &Db, more: &[&str]) -> anyhow::Result<Measured> {
     Ok(Measured { elapsed: Duration::from_micros(micros.parse()?), megabytes: report::float(kilobytes) * 1024.0 / 1e6 })
 }
 
-/// DESIGN §7, row two.
+/// Nothing due, start to exit (docs/performance.md).
 pub(crate) async fn nothing_due(space: &Space, options: &Options) -> anyhow::Result<()> {
     let mut cases = Vec::new();
     for subscriptions in scale::sizes(options) {
@@ -109,7 +109,7 @@ pub(crate) async fn nothing_due(space: &Space, options: &Options) -> anyhow::Res
     Ok(())
 }
 
-/// DESIGN §7, the row about memory.
+/// Memory over the number of due rows (docs/performance.md).
 pub(crate) async fn memory(space: &Space, options: &Options) -> anyhow::Result<()> {
     let mut lines = Vec::new();
     let sizes = if options.quick { [1_000, 10_000] } else { [10_000, 500_000] };

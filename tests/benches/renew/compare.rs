@@ -162,7 +162,7 @@ async fn ground(space: &Space, options: &Options) -> anyhow::Result<(Db, Due)> {
     Ok((db, Due::window(FIRST_END, 0, MONTH * due / subscriptions)))
 }
 
-/// DESIGN §7, row one.
+/// `renew` over the audited way and one bulk statement a batch (docs/performance.md).
 pub(crate) async fn ways(space: &Space, options: &Options) -> anyhow::Result<()> {
     let (of, due) = ground(space, options).await?;
     let mut ways = vec![Way::Audited(Commit::EachUser), Way::Audited(Commit::EachBatch)];

@@ -1,5 +1,5 @@
-//! `cargo bench -p perennial-tests --bench renew`: how fast and how small `renew` is (DESIGN §7), measured on a durable
-//! server. Everything that is compared runs in one go, in turn, each run on a fresh copy of the same data.
+//! `cargo bench -p perennial-tests --bench renew`: how fast and how small `renew` is (docs/performance.md), measured on a
+//! durable server. Everything that is compared runs in one go, in turn, each run on a fresh copy of the same data.
 //!
 //! Figures are printed as Markdown tables, so that they can be put into `docs/performance.md` as they stand.
 #![allow(clippy::float_arithmetic)] // ratios and means of a report; no money

@@ -35,7 +35,7 @@ struct Case {
     runs: Vec<Run>,
 }
 
-/// DESIGN §7, row three.
+/// What a due row costs in a larger table (docs/performance.md).
 pub(crate) async fn due_rows(space: &Space, options: &Options) -> anyhow::Result<()> {
     let due_rows = if options.quick { 1_000 } else { 10_000 };
     let mut cases = Vec::new();

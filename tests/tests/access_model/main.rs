@@ -1,5 +1,6 @@
-//! The access protocol as a model, searched through: every interleaving of a bot, two copies of `expire-fast`, a
-//! `reconcile-xray`, one server and one fault. One user, one access group, up to three credentials one after the other.
+//! The access protocol (docs/access-protocol.md) as a model, searched through: every interleaving of a bot, two copies of
+//! `expire-fast`, a `reconcile-xray`, one server and one fault. One user, one access group, up to three credentials one
+//! after the other.
 //!
 //! The model's steps bear the names of the transactions and calls they stand for. A transaction of the protocol's sources
 //! that is neither a step here nor on the list of those without a part in it makes this file go red, and so does a step

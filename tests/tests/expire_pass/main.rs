@@ -205,8 +205,8 @@ fn a_dry_run_says_what_would_end_and_calls_nobody() {
     });
 }
 
-/// PROTOCOL: there is no "needed again" and no put-back. Who pays after the end has a new credential and is served at
-/// once, also while a node is down with the old one on it.
+/// There is no "needed again" and no put-back (docs/access-protocol.md). Who pays after the end has a new credential and
+/// is served at once, also while a node is down with the old one on it.
 #[test]
 fn who_pays_after_the_end_is_served_at_once_by_a_new_credential() {
     db_test(async |db| {

@@ -32,7 +32,7 @@ fn a_row_that_somebody_holds_is_skipped_and_said_and_ends_the_next_time() {
     }
 }
 
-/// DESIGN §3.4: listed but unclaimed is tried once more at the end.
+/// Listed but unclaimed is tried once more at the end (ARCHITECTURE.md, "How a pass works").
 #[test]
 fn a_row_released_before_its_second_try_ends_in_the_same_pass() {
     for (held, batch_rows) in [("subscriptions", 1), ("subscriptions", 200), ("credentials", 1), ("credentials", 200)] {

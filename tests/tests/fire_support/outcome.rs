@@ -16,7 +16,7 @@ pub struct Outcome {
     pub messages: BTreeMap<i64, usize>,
 }
 
-/// Audit rows of effects on servers are left out: the design lets a crash lose them.
+/// Audit rows of effects on servers are left out: a crash after the effect may lose them.
 const BOOKS: &str = "SELECT line FROM (
     SELECT concat_ws(' ', 'subscription', s.id, status, s.expires_at - b.at, auto_renew, last_auto_renewal_at IS NOT NULL,
         short_stage, short_balance_kopecks, short_price_kopecks, next_reminder_at - starts_at,

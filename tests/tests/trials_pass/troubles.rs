@@ -26,7 +26,7 @@ fn a_budget_that_is_over_leaves_reminders_and_endings_and_says_how_many() {
     });
 }
 
-/// DESIGN §3.4: listed but unclaimed is tried once more at the end.
+/// Listed but unclaimed is tried once more at the end (ARCHITECTURE.md, "How a pass works").
 #[test]
 fn a_trial_released_before_its_second_try_is_reminded_or_ended_in_the_same_pass() {
     for (batch_rows, lasted, does) in [(1, 7, "6h"), (200, 7, "6h"), (1, 73, "ended"), (200, 73, "ended")] {

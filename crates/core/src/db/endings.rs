@@ -1,4 +1,4 @@
-//! Statements of the one operation that ends subscriptions (step 1 of the access protocol); see [`crate::ending`].
+//! Statements of the one operation that ends subscriptions (step 1 of docs/access-protocol.md); see [`crate::ending`].
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -203,7 +203,7 @@ impl Tx<'_> {
     }
 
     /// Which of these claimed credentials other active rows use, apart from the `ending` ones. A statement of its own:
-    /// its snapshot is younger than the locks, so no row attached before them is missed (PROTOCOL "Locks").
+    /// its snapshot is younger than the locks, so no row attached before them is missed (docs/access-protocol.md).
     ///
     /// # Errors
     /// The database's.

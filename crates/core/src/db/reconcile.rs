@@ -176,7 +176,7 @@ impl Tx<'_> {
 
     /// Closes and retires those of these credentials that are open and used by no row, and answers them. What somebody
     /// holds is left alone (`FOR UPDATE SKIP LOCKED`). Looks for rows in the statement after the one that locks: its
-    /// snapshot is younger than the locks, so no row attached before them is missed (PROTOCOL "Locks").
+    /// snapshot is younger than the locks, so no row attached before them is missed (docs/access-protocol.md).
     ///
     /// # Errors
     /// The database's; at COMMIT `credentials_close_unused` if an active row uses one after all.

@@ -1,4 +1,5 @@
-//! The total case list of the access protocol: what is to be done with one e-mail on one inbound. Pure.
+//! The total case list of the access protocol (docs/access-protocol.md): what is to be done with one e-mail on one
+//! inbound. Pure.
 
 /// What the database says of an e-mail. The credential's own state, not that of its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
