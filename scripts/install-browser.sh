@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes sure that a headless Chromium is there, for the test that renders the page of `admin status --html`. Does nothing
+# Makes sure that a headless Chromium is there, for the test that renders the page of `perennial status --html`. Does nothing
 # where it is; safe to run again. Prints its path.
 #
 # Exit codes: 69 when it cannot be installed; anything else but 0 is a failure.

@@ -1,4 +1,4 @@
-//! What `admin status` asks stays quick in a large book: index ranges, and one look at every wallet.
+//! What `perennial status` asks stays quick in a large book: index ranges, and one look at every wallet.
 #![allow(clippy::unwrap_used)] // helpers of tests, too
 
 mod support;

@@ -29,7 +29,7 @@ async fn posted(client: &Client, key: &str, kind: &str, accounts: (i64, i64), ko
     .await;
 }
 
-/// What `admin verify` says of the sums.
+/// What `perennial verify` says of the sums.
 async fn differences(client: &Client) -> usize {
     let check = include_str!("../../sql/checks/turnovers_match_ledger.sql");
     client.query_typed(check, &[]).await.unwrap().len()

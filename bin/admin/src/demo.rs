@@ -1,5 +1,5 @@
-//! `demo`: fills a new database with a made-up service, lets the real `renew` charge it twice, checks the books, and, with
-//! Xray servers given, lets the other passes serve them, end what is over and heal a drift.
+//! `demo`: fills a new database with a made-up service, runs the real `renew` on it twice, checks the books, and, with Xray
+//! servers given, lets the other passes serve them, end what is over and heal a drift.
 //!
 //! The people are made by set-based SQL beside this file: the same seed makes the same people, their times counted from
 //! now. They carry Telegram ids that no real user has, and `renew` is run with settings of the demo's own and without

@@ -49,7 +49,7 @@ pub(crate) fn line(command: &str, object: &Value) -> String {
     format!("{}\n", Value::Object(whole))
 }
 
-/// Writes to standard output at once. A reader that has gone has heard enough (`admin explain 1 | head`).
+/// Writes to standard output at once. A reader that has gone has heard enough (`perennial explain 1 | head`).
 ///
 /// # Errors
 /// Standard output is full.

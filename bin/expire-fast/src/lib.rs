@@ -9,7 +9,7 @@
 //! A crash anywhere leaves work that the next pass takes up: an ended row is `expiring` until its proof, a closing
 //! credential is listed until it is retired. Who pays meanwhile has a new credential and is served at once.
 //!
-//! Servers are those of the table `nodes`. One that is missing from the settings keeps rows `expiring` until `admin nodes
+//! Servers are those of the table `nodes`. One that is missing from the settings keeps rows `expiring` until `perennial nodes
 //! retire`; it is named in the warnings.
 
 pub mod flags;

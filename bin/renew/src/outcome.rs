@@ -33,7 +33,7 @@ pub enum Outcome {
         /// The customer is told so now, not only again.
         told: bool,
     },
-    /// Left alone until `admin unpark`.
+    /// Left alone until `perennial unpark`.
     Parked {
         /// The row.
         id: SubscriptionId,

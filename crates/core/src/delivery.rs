@@ -9,9 +9,9 @@
 //! Just before sending everything is asked again: not useless yet, receiver reachable, not renewed or paid meanwhile.
 //!
 //! **Crash between send and record:** receipts and endings are sent again (at least once), reminders are not (at most
-//! once); both are counted. What was held but not begun is just sent later: the next few are marked before they leave.
-//! The same holds for an answer that never came ([`MessengerError::Unknown`]). So that a
-//! messenger that hangs costs few reminders, one message is under way until one was answered, then a second's worth.
+//! once); both are counted. The same holds for an answer that never came ([`MessengerError::Unknown`]). What was held but not
+//! begun is just sent later: the next few are marked before they leave. So that a messenger that hangs costs few reminders, one
+//! message is under way until one was answered, then a second's worth.
 //!
 //! Nothing here touches money or access, and no failure of the messenger's changes the exit code.
 

@@ -1,4 +1,5 @@
-//! The migrations, in order, and the checks that `admin verify` runs. A test compares both lists with the folders.
+//! The migrations, in order. A test compares the list with the folder. The checks that `perennial verify` runs are listed in
+//! `bin/admin/src/checks.rs`.
 
 /// One forward step of the schema.
 #[derive(Debug, Clone, Copy)]

@@ -1,4 +1,4 @@
-//! Applies the migrations of [`perennial_core::schema`] to a database: [`apply`], for `admin migrate` and for the
+//! Applies the migrations of [`perennial_core::schema`] to a database: [`apply`], for `perennial migrate` and for the
 //! template that test databases are copied from, so that both have the same schema and the same history.
 //!
 //! A crate of its own, because the runner must not get into the passes: they only look at the version.

@@ -1,4 +1,4 @@
-//! Finds what is wrong with the texts before a notice does: `admin texts check`.
+//! Finds what is wrong with the texts before a notice does: `perennial texts check`.
 //!
 //! Each message is looked at twice. Its source is read for names that do not exist and forms that are missing; and it is
 //! rendered with samples of every value it may get, so that every variant has been through the same path as a notice.

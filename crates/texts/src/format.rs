@@ -7,7 +7,7 @@ use time::Duration;
 use crate::layer::Layer;
 use crate::params::Moment;
 
-/// The messages below which this module writes; [`crate::check`] wants them in every language.
+/// The messages by which this module writes; [`crate::check`] wants them in every language.
 pub(crate) const HELPERS: [&str; 10] = [
     "format-money",
     "format-group",

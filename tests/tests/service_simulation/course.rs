@@ -273,7 +273,7 @@ impl Course {
         Ok(())
     }
 
-    /// The books as a whole: all of `admin verify`, and more.
+    /// The books as a whole: all of `perennial verify`, and more.
     pub(crate) async fn assert_sound(&self) {
         assert_sound(&self.service.world.client).await;
     }

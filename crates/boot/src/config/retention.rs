@@ -1,4 +1,4 @@
-//! `[retention]`: how long is kept what `admin prune` trims.
+//! `[retention]`: how long is kept what `perennial prune` trims.
 
 use serde::Deserialize;
 

@@ -93,7 +93,7 @@ impl Tls {
     }
 }
 
-/// TLS that trusts the public authorities: for the heartbeat, and later for Telegram.
+/// TLS that trusts the public authorities: for the heartbeat.
 ///
 /// # Errors
 /// rustls has no usable protocol version: a defect of the build.

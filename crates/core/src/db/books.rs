@@ -60,7 +60,7 @@ impl Tx<'_> {
         Ok(taken.unsigned_abs())
     }
 
-    /// Rows that the acting pass leaves alone until `admin unpark`.
+    /// Rows that the acting pass leaves alone until `perennial unpark`.
     ///
     /// # Errors
     /// The database's.

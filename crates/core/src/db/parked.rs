@@ -37,7 +37,7 @@ pub struct Parking {
     pub tries: i32,
     /// Why the last one failed.
     pub reason: String,
-    /// Left alone until `admin unpark`.
+    /// Left alone until `perennial unpark`.
     pub parked: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Migrates a template as `admin migrate` does an operator's database: the same function, so the same history.
+//! Migrates a template as `perennial migrate` does an operator's database: the same function, so the same history.
 
 use tokio_postgres::Client;
 

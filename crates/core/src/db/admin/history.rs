@@ -1,4 +1,4 @@
-//! All that happened to one user, for `admin explain`.
+//! All that happened to one user, for `perennial explain`.
 
 use serde_json::Value;
 use tokio_postgres::Row;

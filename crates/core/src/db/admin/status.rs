@@ -1,4 +1,4 @@
-//! What `admin status` reads: how the passes ran, what is due, the money of some days, servers, outbox, parked rows.
+//! What `perennial status` reads: how the passes ran, what is due, the money of some days, servers, outbox, parked rows.
 
 mod read;
 mod statements;

@@ -1,4 +1,4 @@
-//! The statements of `admin status`. Each reads an index range, or stops at a named number of rows; only the sum of all
+//! The statements of `perennial status`. Each reads an index range, or stops at a named number of rows; only the sum of all
 //! wallets looks at every wallet.
 
 /// The calendar: days by their date, each with the moment it begins in the operator's zone.
