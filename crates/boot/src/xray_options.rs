@@ -13,7 +13,8 @@ use crate::setting::SettingError;
 /// Flags of programs that talk to Xray; flatten them into the main's own.
 #[derive(Debug, Clone, Default, Args)]
 pub struct XrayOptions {
-    /// Use this Xray server instead of those in the settings file; repeatable, in the variable separated by blanks
+    /// Use this Xray server instead of those in the settings file, with the flows that stand there; repeatable, in the
+    /// variable separated by blanks
     #[arg(
         long = "xray",
         value_name = "NAME=ADDRESS#TAG[:GROUP][,TAG…]",
@@ -46,7 +47,8 @@ impl FromStr for NodeArgument {
 }
 
 impl XrayOptions {
-    /// The nodes of the flags; without any, those of the settings file.
+    /// The nodes of the flags; without any, those of the settings file. The flow of a flag's inbound, which it cannot say,
+    /// is that of the same inbound in the settings: with another one, users would be added who cannot connect.
     ///
     /// # Errors
     /// A node of the flags cannot be one.
@@ -54,8 +56,13 @@ impl XrayOptions {
         if self.xray.is_empty() {
             return Ok(config.nodes.clone());
         }
-        let nodes: Vec<Node> = self.xray.iter().map(|argument| argument.0.clone()).collect();
+        let mut nodes: Vec<Node> = self.xray.iter().map(|argument| argument.0.clone()).collect();
         config::check_nodes("--xray", &nodes)?;
+        for node in &mut nodes {
+            for inbound in &mut node.inbounds {
+                inbound.flow = flow_in(config, &node.name, &inbound.tag);
+            }
+        }
         Ok(nodes)
     }
 
@@ -66,6 +73,12 @@ impl XrayOptions {
     pub fn clients(&self, config: &Config) -> Result<Vec<node::Node<XrayNode>>, SettingError> {
         self.nodes(config)?.into_iter().map(client).collect()
     }
+}
+
+fn flow_in(config: &Config, node: &str, tag: &str) -> String {
+    let nodes = config.nodes.iter().filter(|known| known.name == node);
+    let same = nodes.flat_map(|known| &known.inbounds).find(|inbound| inbound.tag == tag);
+    same.map(|inbound| inbound.flow.clone()).unwrap_or_default()
 }
 
 fn client(node: Node) -> Result<node::Node<XrayNode>, SettingError> {
@@ -92,6 +105,21 @@ mod tests {
         assert_eq!(nodes[0].api, "unix:/run/xray/api.sock");
         let inbounds: Vec<_> = nodes[0].inbounds.iter().map(|i| (i.tag.as_str(), i.group.as_str())).collect();
         assert_eq!(inbounds, [("a", "basic"), ("b", "plus")]);
+    }
+
+    #[test]
+    fn a_flow_is_that_of_the_same_inbound_in_the_settings() {
+        let inbound = |tag: &str, flow: &str| Inbound { tag: tag.into(), group: "basic".into(), flow: flow.into() };
+        let known = Node {
+            name: "de1".into(),
+            api: "http://h:1".into(),
+            ca_file: None,
+            inbounds: vec![inbound("a", ""), inbound("b", "xtls-rprx-vision")],
+        };
+        let config = Config { nodes: vec![known], ..Config::default() };
+        let nodes = options(&["de1=http://other:1#a,b,c", "nl1=http://other:2#b"]).nodes(&config).unwrap();
+        let flows: Vec<_> = nodes.iter().flat_map(|node| &node.inbounds).map(|inbound| &*inbound.flow).collect();
+        assert_eq!(flows, ["", "xtls-rprx-vision", "", ""]);
     }
 
     #[test]
