@@ -75,6 +75,8 @@ DECLARE
         'reconcile_xray', 'SELECT, UPDATE (closed_at, retired_at)', 'credentials',
         'reconcile_xray', 'SELECT, INSERT, UPDATE (adopted_at, known_inbounds, last_list_size)', 'nodes',
         'reconcile_xray', 'SELECT, INSERT, UPDATE, DELETE', 'orphans',
+        -- What a message says of a balance is read when it is sent.
+        'reconcile_xray', 'SELECT (telegram_id, kind, balance_kopecks)', 'accounts',
         -- Trimming. Of the audit log it deletes nothing itself: audit_log_prune does.
         'prune', 'SELECT', 'refinery_schema_history',
         'prune', 'SELECT', 'installation',

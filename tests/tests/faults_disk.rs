@@ -112,8 +112,6 @@ async fn on_a_small_disk(disk: &Path) {
             _ => &[],
         };
         let all = [&["--max-seconds", "5", "--no-deliver"][..], share].concat();
-        let all: Vec<&str> =
-            all.into_iter().filter(|flag| pass != "reconcile-xray" || *flag != "--no-deliver").collect();
         let running = begin(service.command(pass).args(all).env("PERENNIAL_STOP_AT", point));
         wait_until(point, || running.is_suspended());
         fill(disk);

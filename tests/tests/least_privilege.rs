@@ -164,7 +164,7 @@ const REFUSED: [(&str, &[&str]); 4] = [
     (
         "reconcile-xray",
         &[
-            "SELECT FROM accounts",
+            "SELECT id FROM accounts",
             "SELECT FROM transfers",
             "UPDATE subscriptions SET status = 'active'",
             "INSERT INTO credentials (telegram_id) VALUES (1)",

@@ -80,3 +80,16 @@ fn unreachable(nodes: &[NodeSummary]) -> Option<String> {
     let first = || nodes.iter().find_map(|node| node.error.clone()).unwrap_or_default();
     all.then(|| format!("no node could be reached: {}", first()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_counted_to_its_end_is_said() {
+        let left = |left_at_least| EndSummary { left: 100_000, left_at_least, ..EndSummary::default() };
+        let warnings = |left_at_least| Summary { ended: left(left_at_least), ..Summary::default() }.report().warnings;
+        assert_eq!(warnings(true), ["at least 100000 rows are left; counting stopped there"]);
+        assert!(warnings(false).is_empty());
+    }
+}

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use perennial_boot::{Missing, Span, XrayOptions};
+use perennial_boot::{DeliveryOptions, Missing, Span, XrayOptions};
 use perennial_core::share::Share;
 
 /// Compare every Xray server with the database and repair the differences
@@ -17,6 +17,10 @@ pub struct Flags {
     #[allow(missing_docs)] // A doc comment here would become the help text of the whole program.
     #[command(flatten)]
     pub xray: XrayOptions,
+
+    #[allow(missing_docs)] // A doc comment here would become the help text of the whole program.
+    #[command(flatten)]
+    pub delivery: DeliveryOptions,
 
     /// Work on this node only
     #[arg(long, value_name = "NAME")]

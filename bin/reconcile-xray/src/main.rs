@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use perennial_boot::{
-    Config, Context, Entry, Missing, Mode, ReconcileSection, Report, SettingError, Shown, or_none, shown_nodes, span,
+    Config, Context, Delivery, Entry, Missing, Mode, ReconcileSection, Report, SettingError, Shown, or_none,
+    shown_nodes, span,
 };
 use perennial_core::node::Node;
 use perennial_core::pass::Pass;
@@ -28,6 +29,7 @@ struct Settings {
     limits: Limits,
     effect: Effect,
     plan: Option<PathBuf>,
+    delivery: Delivery,
 }
 
 impl Shown for Settings {
@@ -43,7 +45,7 @@ impl Shown for Settings {
             Effect::Plan => format!("a plan in {}", self.plan.as_deref().unwrap_or(Path::new("no file")).display()),
             Effect::Planned(plan) => format!("{} items of a plan", plan.len()),
         };
-        vec![
+        let of_pass = [
             ("nodes", shown_nodes(&self.nodes)),
             (
                 "protected_prefixes",
@@ -54,7 +56,8 @@ impl Shown for Settings {
             ("max_removals", or_none(max_removals.as_ref())),
             ("max_removal_share", max_share.to_string()),
             ("effect", effect),
-        ]
+        ];
+        of_pass.into_iter().chain(self.delivery.shown()).collect()
     }
 }
 
@@ -106,6 +109,7 @@ fn settings(flags: &Flags, config: &Config) -> Result<Settings, SettingError> {
         limits: Limits { max_removals: section.max_removals, max_share: section.max_removal_share() },
         effect,
         plan: flags.plan.clone(),
+        delivery: flags.delivery.delivery(config)?,
     })
 }
 
@@ -118,7 +122,8 @@ async fn pass(ctx: Context<Settings>) -> anyhow::Result<Report> {
         ctx.progress.advance(node.listed);
     };
     let on_item = |node: &str, item: &Item| ctx.plan.line(plan_line(node, item));
-    let Settings { nodes, owners, absent, orphan_grace, limits, effect, plan, .. } = ctx.settings;
+    let Settings { nodes, owners, absent, orphan_grace, limits, effect, plan, delivery, .. } = ctx.settings;
+    let is_planning = matches!(effect, Effect::Plan);
     let settings = reconcile_xray::Settings {
         owners,
         absent,
@@ -132,13 +137,17 @@ async fn pass(ctx: Context<Settings>) -> anyhow::Result<Report> {
     };
     let mut summary = Summary::default();
     let outcome = reconcile_xray::run(&ctx.db, &ctx.deadline, &nodes, &settings, &mut summary).await;
-    ctx.interim.keep(&summary.report());
+    let mut report = summary.report();
+    ctx.interim.keep(&report);
     outcome?;
     if let (Some(made), Some(file)) = (&summary.plan, &plan) {
         made.write(file).with_context(|| format!("the plan cannot be written to {}", file.display()))?;
         log::info!(items = made.len(), file:% = file.display(); "the plan was written");
     }
-    Ok(summary.report())
+    if !is_planning {
+        delivery.limited(ctx.limit).deliver_rest(&ctx.db, &ctx.deadline, &mut report).await?;
+    }
+    Ok(report)
 }
 
 fn plan_line(node: &str, item: &Item) -> String {

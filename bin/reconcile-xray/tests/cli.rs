@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use perennial_testkit::builders::{Subscription, Tariff, User};
+use perennial_testkit::fake_telegram::{FakeTelegram, TOKEN};
 use perennial_testkit::fake_xray::FakeXray;
 use perennial_testkit::fake_xray::{Fault, Kind, When};
 use perennial_testkit::program::{bare, ended, run};
@@ -161,6 +162,38 @@ fn a_plan_is_written_looked_at_and_applied_past_the_brake() {
         let nowhere = folder.path().join("nowhere/plan.json");
         let (code, summary) = run(reconcile_in(&db, &nodes, &["--plan", nowhere.to_str().unwrap()]));
         assert_eq!(code, 1, "{summary}");
+    });
+}
+
+/// Like the other passes it sends what waits; a plan sends nothing.
+#[test]
+fn a_brake_is_told_to_the_operators_chat() {
+    db_test(async |db| {
+        let client = db.client().await;
+        put_payers(&client, 5).await;
+        let (server, telegram) = (FakeXray::start().unwrap(), FakeTelegram::start().unwrap());
+        for (email, uuid) in &put_closed(&client, 6, 25).await {
+            server.put_user(TAG, email, *uuid, "");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let settings = folder.path().join("perennial.toml");
+        std::fs::write(&settings, "[telegram]\nadmin_chat = -5\n[texts]\ndefault_language = \"en\"").unwrap();
+        let plan = folder.path().join("plan.json");
+        let pass = |arguments: &[&str]| {
+            let mut command = bare(env!("CARGO_BIN_EXE_reconcile-xray"));
+            command.arg("--config").arg(&settings).args(["--output", "json"]).args(arguments);
+            command.args(["--xray", &format!("de1={}#{TAG}", server.address())]);
+            command.env("DATABASE_URL", db.passes_url("reconcile-xray"));
+            command.env("PERENNIAL_TELEGRAM_API", telegram.api()).env("PERENNIAL_TELEGRAM_TOKEN", TOKEN);
+            run(command)
+        };
+        assert_eq!(pass(&["--plan", plan.to_str().unwrap()]).0, 0);
+        assert!(telegram.messages().is_empty());
+        let (code, summary) = pass(&[]);
+        assert_eq!((code, &summary["notices"]["sent"]), (4, &1.into()), "{summary}");
+        let messages = telegram.messages();
+        assert_eq!((messages.len(), messages[0].chat_id), (1, -5));
+        assert!(messages[0].text.contains("20 of 20 users would go"), "{}", messages[0].text);
     });
 }
 

@@ -272,6 +272,27 @@ fn a_node_missing_from_the_settings_keeps_rows_expiring_and_one_that_is_retired_
 }
 
 #[test]
+fn what_was_expired_before_the_database_failed_is_in_the_summary() {
+    db_test(async |db| {
+        let world = World::new(db.clone()).await;
+        let [stays, leaves] = [Server::new("de1"), Server::new("de2")];
+        world.have_met(&[&stays, &leaves]).await;
+        closing(&world, 2, &[&stays, &leaves]).await;
+        world.run_expire(&[&stays]).await;
+        world.execute("UPDATE nodes SET retired_at = '2026-03-10Z' WHERE name = 'de2'").await;
+        let poison = "CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'poison'; END $$;
+             CREATE TRIGGER poison BEFORE UPDATE ON subscriptions FOR EACH ROW
+             WHEN (NEW.telegram_id = 2 AND NEW.status = 'expired') EXECUTE FUNCTION poison()";
+        db.client().await.batch_execute(poison).await.unwrap();
+        let mut pass = world.expire();
+        pass.batch_rows = 1;
+        let ran = pass.try_run(&[stays.node()]).await;
+        assert!(ran.error.is_some());
+        assert_eq!((ran.count("expired"), ran.summary.removals.end_to_proof.len()), (1, 1), "{ran:?}");
+    });
+}
+
+#[test]
 fn where_no_node_was_ever_known_nothing_is_proven() {
     db_test(async |db| {
         let world = World::new(db).await;
