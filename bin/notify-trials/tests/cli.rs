@@ -162,6 +162,10 @@ fn no_end_reminds_only_and_no_deliver_leaves_the_sending_to_others() {
         let (code, summary) = run(delivering(&db, &server, &["--no-end", "--no-deliver"]));
         assert_eq!((code, &summary["counts"]["ended"], server.calls()), (0, &json!(0), 0));
         assert_eq!((&summary["notices"]["waiting"], &summary["warnings"]), (&json!(1), &json!([])));
+        // Nor is anything begun that could not be answered in time, and that is said.
+        let (code, summary) = run(delivering(&db, &server, &["--no-end", "--max-seconds", "5"]));
+        assert_eq!((code, &summary["notices"]["waiting"], server.calls()), (0, &json!(1), 0));
+        assert_eq!(summary["warnings"], json!(["1 notice waits: max_seconds left no time to send"]));
         assert_eq!(column(&client, NOTICES).await, ["1 trial_reminder 6h pending"]);
         assert_eq!(column(&client, "SELECT DISTINCT status FROM subscriptions").await, ["active"]);
     });

@@ -157,6 +157,10 @@ impl Delivery {
                 return Ok(());
             }
         };
+        if deadline.remaining() <= SEND_LIMIT {
+            report.warnings.push(format!("{}: max_seconds left no time to send", wait(report)));
+            return Ok(());
+        }
         let mut summary = DeliverySummary::default();
         let outcome = delivery::deliver(db, telegram, &texts, &self.settings, deadline, &mut summary).await;
         add(&summary, report);
