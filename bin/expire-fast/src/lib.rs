@@ -52,6 +52,11 @@ pub async fn run<X: Xray>(
         let EndSettings { batch_rows, limit, .. } = settings;
         let removing = RemovalSettings { batch_rows, limit, after: sessions, progress };
         removal::remove_closing(db, deadline, &nodes, removing, &mut summary.removals).await?;
+        // A slip in a group's name would have it proven gone from where it was never looked for.
+        let groups = summary.removals.unserved_groups.iter().filter(|_| !nodes.is_empty());
+        summary.warnings.extend(groups.map(|group| {
+            format!("credentials of group {group} count as gone: no [[node.inbound]] of the settings has that group")
+        }));
     }
     let (waiting, oldest) =
         db.run_tx("expiring", async |tx| Ok((tx.count_expiring().await?, tx.oldest_expiring().await?))).await?;

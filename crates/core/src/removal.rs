@@ -75,6 +75,8 @@ pub async fn remove_closing<X: Xray, A: AfterRemoval<X>>(
 ) -> Result<(), DbError> {
     let RemovalSettings { batch_rows, limit, after, progress } = settings;
     let groups = db.run_tx("closing_groups", async |tx| tx.closing_groups().await).await?;
+    let is_served = |group: &str| nodes.iter().any(|node| node.inbounds_of(group).next().is_some());
+    summary.unserved_groups = groups.iter().filter(|group| !is_served(group)).cloned().collect();
     let pass = Pass { db, deadline, batch_rows, limit, groups, after, progress };
     let (known, now) = db.run_tx("list_nodes", async |tx| Ok((tx.list_nodes().await?, tx.now()))).await?;
     let start = |node: &Node<X>| Start::of(known.iter().find(|row| row.name == node.name), now);

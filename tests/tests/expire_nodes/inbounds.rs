@@ -118,3 +118,19 @@ fn a_list_beyond_the_limit_or_cut_short_proves_nothing() {
         assert_eq!((ran.code(), ran.count("expired")), (0, 70), "{ran:?}");
     });
 }
+
+/// A slip in the settings: the group of an inbound is misspelt.
+#[test]
+fn a_group_that_no_inbound_has_is_named() {
+    db_test(async |db| {
+        let world = World::new(db).await;
+        let server = FakeXray::builder().inbound("basic").inbound("plus").start().unwrap();
+        two_groups(&world, &server).await;
+        let ran = world.expire().run_on(&[node(&server, &[("basic", "basic"), ("plus", "pluss")])]).await;
+        assert_eq!((ran.code(), ran.count("expired")), (0, 2), "{ran:?}");
+        let warnings = &ran.summary.warnings;
+        assert!(warnings.len() == 1 && warnings[0].contains("of group plus count as gone"), "{warnings:?}");
+        let right = world.expire().run_on(&[node(&server, &[("basic", "basic"), ("plus", "plus")])]).await;
+        assert!(right.summary.warnings.is_empty(), "{right:?}");
+    });
+}

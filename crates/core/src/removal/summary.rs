@@ -33,6 +33,8 @@ pub struct RemovalSummary {
     pub cut_short: bool,
     /// On some server as many were taken off as may be, and more are closing.
     pub at_limit: bool,
+    /// Groups of closing credentials that no server's settings name: what was never served has nothing to be removed.
+    pub unserved_groups: Vec<String>,
 }
 
 impl RemovalSummary {
