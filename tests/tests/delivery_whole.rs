@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use delivery_support::{DAY, HOUR, NOW, Outbox, about, budget, quiet};
 use perennial_boot::{NoticeTexts, TextsSection, claim_settings};
-use perennial_core::db::{ClaimSettings, NewNotice, QuietHours, RenewalBounds};
+use perennial_core::db::{Actor, ClaimSettings, DatabaseOptions, NewNotice, QuietHours, RenewalBounds};
 use perennial_core::delivery::{DeliverySettings, DeliverySummary, deliver};
 use perennial_core::ending::{self, Brake, EndSettings, EndSummary};
-use perennial_core::ids::{SubscriptionId, TelegramId};
+use perennial_core::ids::{RunId, SubscriptionId, TelegramId};
 use perennial_core::money::Kopecks;
 use perennial_core::share::Share;
 use perennial_core::time::{Timestamp, micros};
@@ -179,8 +179,10 @@ async fn end(outbox: &Outbox) {
         observer: &|_| {},
         progress: &|_| {},
     };
+    let options = DatabaseOptions::of(Actor { name: "expire-fast", run_id: RunId::new() });
+    let db = outbox.db.database(options, outbox.clock.clone(), budget());
     let mut summary = EndSummary::default();
-    ending::end_due(&outbox.open(), &budget(), settings, &mut summary).await.unwrap();
+    ending::end_due(&db, &budget(), settings, &mut summary).await.unwrap();
 }
 
 #[test]
