@@ -54,23 +54,6 @@ WHERE s.status = 'active' AND s.auto_renew AND s.source = 'payment'
 ORDER BY s.expires_at, s.id
 LIMIT $4";
 
-const COUNT_ANNOUNCEMENTS_LEFT: &str = "-- count_announcements_left
-SELECT count(*) AS rows, min(d.expires_at) AS oldest
-FROM (
-    SELECT s.expires_at
-    FROM subscriptions s
-    WHERE s.status = 'active' AND s.auto_renew AND s.source = 'payment'
-        AND s.charge_told_for IS DISTINCT FROM s.expires_at
-        AND (s.expires_at, s.id) > ($1, $2)
-        AND s.expires_at <= $3
-        AND (SELECT t.active FROM tariffs t WHERE t.code = s.tariff)
-        AND NOT EXISTS (
-            SELECT FROM parked p WHERE p.pass = 'renew' AND p.subscription = s.id AND p.next_try_at IS NULL
-        )
-    ORDER BY s.expires_at, s.id
-    LIMIT $4
-) d";
-
 // A discount that is over when the charge comes is not promised.
 const CLAIM_ANNOUNCEMENTS_DUE: &str = "-- claim_announcements_due
 SELECT s.id, s.telegram_id, s.tariff, s.expires_at,
@@ -131,18 +114,16 @@ impl Tx<'_> {
         bounds: AnnouncementBounds,
         at_most: i64,
     ) -> Result<Left, DbError> {
-        let row = self
-            .query_opt(
-                COUNT_ANNOUNCEMENTS_LEFT,
-                &[
-                    (&after.expires_at, Type::TIMESTAMPTZ),
-                    (&after.id, Type::INT8),
-                    (/* latest end */ &(self.now() + bounds.ahead), Type::TIMESTAMPTZ),
-                    (&at_most, Type::INT8),
-                ],
-            )
-            .await?;
-        Left::of(row.as_ref())
+        self.count_listed(
+            LIST_ANNOUNCEMENTS_DUE,
+            &[
+                (&after.expires_at, Type::TIMESTAMPTZ),
+                (&after.id, Type::INT8),
+                (/* latest end */ &(self.now() + bounds.ahead), Type::TIMESTAMPTZ),
+                (&at_most, Type::INT8),
+            ],
+        )
+        .await
     }
 
     /// Claims listed rows that nobody holds and that are still to be told (`FOR NO KEY UPDATE SKIP LOCKED`). The wallet

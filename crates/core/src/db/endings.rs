@@ -67,16 +67,6 @@ WHERE s.status = 'active'
 ORDER BY s.expires_at, s.id
 LIMIT $5";
 
-const COUNT_END_DUE: &str = "-- count_end_due
-SELECT count(*) AS rows, min(d.expires_at) AS oldest
-FROM (
-    SELECT s.expires_at
-    FROM subscriptions s
-    WHERE s.status = 'active' AND s.expires_at <= $1 AND s.source = ANY ($2)
-    ORDER BY s.expires_at, s.id
-    LIMIT $3
-) d";
-
 // In the order of an index: a walk through the table would first pass the ended rows of all the years.
 const COUNT_ACTIVE: &str = "-- count_active
 SELECT count(*) AS rows
@@ -153,13 +143,17 @@ impl Tx<'_> {
     /// # Errors
     /// The database's.
     pub async fn count_end_due(&self, sources: &[&str], at_most: i64) -> Result<Left, DbError> {
-        let row = self
-            .query_opt(
-                COUNT_END_DUE,
-                &[(/* now */ &self.now(), Type::TIMESTAMPTZ), (&sources, Type::TEXT_ARRAY), (&at_most, Type::INT8)],
-            )
-            .await?;
-        Left::of(row.as_ref())
+        self.count_listed(
+            LIST_END_DUE,
+            &[
+                (/* all of them */ &Timestamp::UNIX_EPOCH, Type::TIMESTAMPTZ),
+                (&SubscriptionId(0), Type::INT8),
+                (/* now */ &self.now(), Type::TIMESTAMPTZ),
+                (&sources, Type::TEXT_ARRAY),
+                (&at_most, Type::INT8),
+            ],
+        )
+        .await
     }
 
     /// How many rows are active, `at_most` so many: counting stops there.

@@ -1,9 +1,7 @@
 //! Rows that are due and were not got to, counted.
 
-use tokio_postgres::Row;
-
-use super::DbError;
-use super::tx::column;
+use super::tx::{Parameter, column};
+use super::{DbError, Tx};
 use crate::time::Timestamp;
 
 /// So many rows that a pass did not get to are counted. A backlog may be millions of rows, and the time that is left when
@@ -19,10 +17,21 @@ pub struct Left {
     pub oldest: Option<Timestamp>,
 }
 
-impl Left {
-    /// Of the answer of a statement that counts, with the columns `rows` and `oldest`.
-    pub(super) fn of(row: Option<&Row>) -> Result<Self, DbError> {
-        let Some(row) = row else { return Ok(Self::default()) };
-        Ok(Self { rows: column::<i64>(row, "rows")?.unsigned_abs(), oldest: column(row, "oldest")? })
+impl Tx<'_> {
+    /// Counts what a list gives, which is so bounded by its own limit: `list` is a statement whose first column is the moment
+    /// by which its rows go.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) async fn count_listed(&self, list: &str, parameters: &[Parameter<'_>]) -> Result<Left, DbError> {
+        let sql = format!(
+            "-- count_listed
+SELECT count(*) AS rows, min(l.due_at) AS oldest
+FROM (
+{list}
+) l (due_at)"
+        );
+        let Some(row) = self.query_opt(&sql, parameters).await? else { return Ok(Left::default()) };
+        Ok(Left { rows: column::<i64>(&row, "rows")?.unsigned_abs(), oldest: column(&row, "oldest")? })
     }
 }

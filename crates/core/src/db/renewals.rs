@@ -127,23 +127,6 @@ WHERE s.status = 'active' AND s.auto_renew AND s.source = 'payment'
     AND (p.subscription IS NULL OR p.next_try_at <= $3)
 FOR NO KEY UPDATE OF s, w SKIP LOCKED";
 
-const COUNT_LEFT: &str = "-- count_renewal_left
-SELECT count(*) AS rows, min(d.expires_at) AS oldest
-FROM (
-    SELECT s.expires_at
-    FROM subscriptions s
-    WHERE s.status = 'active' AND s.auto_renew AND s.source = 'payment'
-        AND (s.expires_at, s.id) > ($1, $2)
-        AND s.expires_at <= $3
-        AND (s.last_auto_renewal_at IS NULL OR s.last_auto_renewal_at < $5)
-        AND NOT EXISTS (
-            SELECT FROM parked p
-            WHERE p.pass = 'renew' AND p.subscription = s.id AND (p.next_try_at IS NULL OR p.next_try_at > $4)
-        )
-    ORDER BY s.expires_at, s.id
-    LIMIT $6
-) d";
-
 const STILL_DUE: &str = "-- still_due_for_renewal
 SELECT s.expires_at, s.id
 FROM unnest($1, $2) AS l (expires_at, id)
@@ -209,20 +192,18 @@ impl Tx<'_> {
     /// # Errors
     /// The database's.
     pub async fn count_renewal_left(&self, after: RenewalKey, due: RenewalDue, at_most: i64) -> Result<Left, DbError> {
-        let row = self
-            .query_opt(
-                COUNT_LEFT,
-                &[
-                    (&after.expires_at, Type::TIMESTAMPTZ),
-                    (&after.id, Type::INT8),
-                    (/* latest end */ &(self.now() + due.bounds.window), Type::TIMESTAMPTZ),
-                    (/* now */ &self.now(), Type::TIMESTAMPTZ),
-                    (&due.pass_began, Type::TIMESTAMPTZ),
-                    (&at_most, Type::INT8),
-                ],
-            )
-            .await?;
-        Left::of(row.as_ref())
+        self.count_listed(
+            LIST_RENEWAL_DUE,
+            &[
+                (&after.expires_at, Type::TIMESTAMPTZ),
+                (&after.id, Type::INT8),
+                (/* latest end */ &(self.now() + due.bounds.window), Type::TIMESTAMPTZ),
+                (/* now */ &self.now(), Type::TIMESTAMPTZ),
+                (&due.pass_began, Type::TIMESTAMPTZ),
+                (&at_most, Type::INT8),
+            ],
+        )
+        .await
     }
 
     /// Which of these listed rows are due as they were listed. No locks; in no order.

@@ -57,22 +57,6 @@ WHERE s.status = 'active' AND s.source = 'trial'
 ORDER BY s.next_reminder_at, s.id
 LIMIT $4";
 
-const COUNT_REMINDERS_LEFT: &str = "-- count_reminders_left
-SELECT count(*) AS rows, min(d.next_reminder_at) AS oldest
-FROM (
-    SELECT s.next_reminder_at
-    FROM subscriptions s
-    WHERE s.status = 'active' AND s.source = 'trial'
-        AND (s.next_reminder_at, s.id) > ($1, $2)
-        AND s.next_reminder_at <= $3
-        AND NOT EXISTS (
-            SELECT FROM parked p
-            WHERE p.pass = 'notify-trials' AND p.subscription = s.id AND (p.next_try_at IS NULL OR p.next_try_at > $3)
-        )
-    ORDER BY s.next_reminder_at, s.id
-    LIMIT $4
-) d";
-
 const CLAIM_REMINDERS_DUE: &str = "-- claim_reminders_due
 SELECT s.id, s.telegram_id, s.tariff, s.starts_at, s.expires_at, s.next_reminder_at,
     EXISTS (
@@ -125,18 +109,16 @@ impl Tx<'_> {
     /// # Errors
     /// The database's.
     pub async fn count_reminders_left(&self, after: ReminderKey, at_most: i64) -> Result<Left, DbError> {
-        let row = self
-            .query_opt(
-                COUNT_REMINDERS_LEFT,
-                &[
-                    (&after.next_reminder_at, Type::TIMESTAMPTZ),
-                    (&after.id, Type::INT8),
-                    (/* now */ &self.now(), Type::TIMESTAMPTZ),
-                    (&at_most, Type::INT8),
-                ],
-            )
-            .await?;
-        Left::of(row.as_ref())
+        self.count_listed(
+            LIST_REMINDERS_DUE,
+            &[
+                (&after.next_reminder_at, Type::TIMESTAMPTZ),
+                (&after.id, Type::INT8),
+                (/* now */ &self.now(), Type::TIMESTAMPTZ),
+                (&at_most, Type::INT8),
+            ],
+        )
+        .await
     }
 
     /// Claims listed trials that nobody holds (`FOR NO KEY UPDATE SKIP LOCKED`).
