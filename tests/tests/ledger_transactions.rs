@@ -6,21 +6,41 @@ mod common;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use common::door::{charge, door, door_by, options, post, refused, top_up, wallets};
+use common::door::{door, door_by, options, refused};
+use common::ledger::wallets;
 use common::race::Session;
 use common::refusal::CHECK;
 use common::stall::Stall;
-use common::{balance, number, run, text};
-use perennial_core::db::{Database, DatabaseOptions, DbError};
-use perennial_core::ids::AccountId;
+use common::{balance, number, run, text, wallet};
+use perennial_core::db::{Database, DatabaseOptions, DbError, Tx};
+use perennial_core::ids::{AccountId, TelegramId};
+use perennial_core::ledger::NewTransfer;
+use perennial_core::money::Kopecks;
 use perennial_testkit::{TestDb, db_test};
 use tokio_postgres::Client;
 
 /// A customer with an empty wallet.
-async fn book(db: &TestDb) -> (Client, AccountId) {
+async fn book(db: &TestDb) -> Client {
     let client = db.client().await;
-    let wallet = wallets(&client, 1).await[0];
-    (client, wallet)
+    wallets(&client, 1).await;
+    client
+}
+
+/// Money from outside, by the function that bots call.
+async fn top_up(tx: &Tx<'_>, user: i64, key: &str, kopecks: i64) -> Result<Kopecks, DbError> {
+    tx.call_top_up(TelegramId(user), Kopecks(kopecks), key).await
+}
+
+/// Tops up in a transaction of its own; answers the balance.
+async fn post(database: &Database, key: &str, kopecks: i64) -> Result<Kopecks, DbError> {
+    database.run_tx("post", async |tx| top_up(tx, 1, key, kopecks).await).await
+}
+
+/// Charges more than there is.
+async fn overdraw(tx: &Tx<'_>, client: &Client) -> Result<(), DbError> {
+    let wallet = AccountId(wallet(client, 1).await);
+    tx.post_transfers(&[NewTransfer::charge("bad".to_owned(), wallet, Kopecks(6))]).await?;
+    Ok(())
 }
 
 /// Has something happen at each transfer: `when` is `BEFORE INSERT`, or a deferred trigger's at COMMIT.
@@ -48,12 +68,12 @@ async fn no_more_trouble(client: &Client) {
 }
 
 /// Posts one top-up of 5 kopecks and counts how often the body ran.
-async fn post_counted(database: &Database, wallet: AccountId) -> (Result<(), DbError>, u32) {
+async fn post_counted(database: &Database) -> (Result<(), DbError>, u32) {
     let runs = Cell::new(0);
     let result = database
         .run_tx("post", async |tx| {
             runs.set(runs.get() + 1);
-            tx.post_transfers(&[top_up("key", wallet, 5)]).await?;
+            top_up(tx, 1, "key", 5).await?;
             Ok(())
         })
         .await;
@@ -65,11 +85,11 @@ fn a_transaction_that_gave_way_is_tried_again() {
     for when in [When::Inserted, When::Committed] {
         for sqlstate in ["40001", "40P01", "55P03"] {
             db_test(async |db| {
-                let (client, wallet) = book(&db).await;
+                let client = book(&db).await;
                 let body =
                     format!("IF nextval('tries') <= 2 THEN RAISE 'gave way' USING ERRCODE = '{sqlstate}'; END IF;");
                 at_each_transfer(&client, when, &body).await;
-                let (result, runs) = post_counted(&door(&db, options()), wallet).await;
+                let (result, runs) = post_counted(&door(&db, options())).await;
                 assert!(result.is_ok(), "{sqlstate}: {result:?}");
                 assert_eq!((runs, balance(&client, 1).await), (3, 5), "{sqlstate}");
             });
@@ -80,9 +100,9 @@ fn a_transaction_that_gave_way_is_tried_again() {
 #[test]
 fn a_transaction_that_always_gives_way_is_told_after_five_tries() {
     db_test(async |db| {
-        let (client, wallet) = book(&db).await;
+        let client = book(&db).await;
         at_each_transfer(&client, When::Inserted, "RAISE 'gave way' USING ERRCODE = '40001';").await;
-        let (result, runs) = post_counted(&door(&db, options()), wallet).await;
+        let (result, runs) = post_counted(&door(&db, options())).await;
         assert!(matches!(&result, Err(DbError::Contention { sqlstate, .. }) if sqlstate == "40001"), "{result:?}");
         assert!(!result.unwrap_err().is_of_a_row());
         assert_eq!((runs, balance(&client, 1).await), (5, 0));
@@ -95,9 +115,9 @@ fn no_other_error_is_tried_again() {
         [("23514", true), ("P0001", true), ("22003", true), ("57014", false), ("XX000", false)]
     {
         db_test(async |db| {
-            let (client, wallet) = book(&db).await;
+            let client = book(&db).await;
             at_each_transfer(&client, When::Inserted, &format!("RAISE 'no' USING ERRCODE = '{sqlstate}';")).await;
-            let (result, runs) = post_counted(&door(&db, options()), wallet).await;
+            let (result, runs) = post_counted(&door(&db, options())).await;
             assert_eq!((runs, result.unwrap_err().is_of_a_row()), (1, is_of_a_row), "{sqlstate}");
             assert_eq!(balance(&client, 1).await, 0);
         });
@@ -109,7 +129,7 @@ fn no_other_error_is_tried_again() {
 fn the_victim_of_a_deadlock_is_tried_again() {
     db_test(async |db| {
         let client = db.client().await;
-        let both = wallets(&client, 2).await;
+        wallets(&client, 2).await;
         let other = Session::open(&db).await;
         let lock = |user: i64| format!("SELECT FROM accounts WHERE telegram_id = {user} FOR UPDATE");
         // It never looks for a deadlock itself, so that we are the one who finds it.
@@ -121,13 +141,13 @@ fn the_victim_of_a_deadlock_is_tried_again() {
         database
             .run_tx("post", async |tx| {
                 runs.set(runs.get() + 1);
-                tx.post_transfers(&[top_up("one", both[0], 5)]).await?;
+                top_up(tx, 1, "one", 5).await?;
                 let idle = other.borrow_mut().take();
                 if let Some(idle) = idle {
                     let now = idle.run_until_it_waits(&client, &format!("{}; COMMIT", lock(1))).await;
                     *waiting.borrow_mut() = Some(now);
                 }
-                tx.post_transfers(&[top_up("two", both[1], 7)]).await?;
+                top_up(tx, 2, "two", 7).await?;
                 Ok(())
             })
             .await
@@ -141,15 +161,15 @@ fn the_victim_of_a_deadlock_is_tried_again() {
 #[test]
 fn a_lock_that_does_not_come_within_the_limit_is_contention() {
     db_test(async |db| {
-        let (client, wallet) = book(&db).await;
+        let client = book(&db).await;
         let holder = Session::open(&db).await;
         holder.run("BEGIN; SELECT FROM accounts WHERE telegram_id = 1 FOR UPDATE").await;
         let database = door(&db, DatabaseOptions { lock_limit: Duration::from_millis(50), ..options() });
-        let (result, runs) = post_counted(&database, wallet).await;
+        let (result, runs) = post_counted(&database).await;
         assert!(matches!(&result, Err(DbError::Contention { sqlstate, .. }) if sqlstate == "55P03"), "{result:?}");
         assert_eq!(runs, 5);
         holder.run("COMMIT").await;
-        assert_eq!((post_counted(&database, wallet).await.1, balance(&client, 1).await), (1, 5));
+        assert_eq!((post_counted(&database).await.1, balance(&client, 1).await), (1, 5));
     });
 }
 
@@ -157,29 +177,29 @@ fn a_lock_that_does_not_come_within_the_limit_is_contention() {
 #[test]
 fn a_body_that_swallows_a_failed_statement_is_not_told_that_it_was_saved() {
     db_test(async |db| {
-        let (client, wallet) = book(&db).await;
+        let client = book(&db).await;
         let database = door(&db, options());
         let result = database
             .run_tx("post", async |tx| {
-                tx.post_transfers(&[top_up("good", wallet, 5)]).await?;
-                assert!(tx.post_transfers(&[charge("bad", wallet, 6)]).await.is_err());
+                top_up(tx, 1, "good", 5).await?;
+                assert!(overdraw(tx, &client).await.is_err());
                 Ok("saved")
             })
             .await;
         assert!(matches!(result, Err(DbError::Unforeseen { .. })), "{result:?}");
         assert_eq!(number(&client, "SELECT count(*) FROM transfers").await, 0);
-        post(&database, &[top_up("good", wallet, 5)]).await.unwrap(); // the connection is as good as new
+        post(&database, "good", 5).await.unwrap(); // the connection is as good as new
     });
 }
 
 #[test]
 fn a_body_that_fails_leaves_nothing() {
     db_test(async |db| {
-        let (client, wallet) = book(&db).await;
+        let client = book(&db).await;
         let database = door(&db, options());
         let result: Result<(), DbError> = database
             .run_tx("post", async |tx| {
-                tx.post_transfers(&[top_up("good", wallet, 5)]).await?;
+                top_up(tx, 1, "good", 5).await?;
                 Err(DbError::Mismatch { at: "test", what: "the end has not moved".into() })
             })
             .await;
@@ -191,17 +211,17 @@ fn a_body_that_fails_leaves_nothing() {
 #[test]
 fn a_constraint_that_refuses_at_the_commit_is_told_by_its_name() {
     db_test(async |db| {
-        let (client, wallet) = book(&db).await;
+        let client = book(&db).await;
         let body = "RAISE 'no' USING ERRCODE = 'check_violation', CONSTRAINT = 'late_rule';";
         at_each_transfer(&client, When::Committed, body).await;
         let database = door(&db, options());
-        let (result, runs) = post_counted(&database, wallet).await;
+        let (result, runs) = post_counted(&database).await;
         assert_eq!(refused(result), (CHECK.to_owned(), "late_rule".to_owned()));
         assert_eq!((runs, balance(&client, 1).await), (1, 0));
         // A dry run has no COMMIT; what settles before the end is told all the same.
         let settled = database
             .run_tx("post", async |tx| {
-                tx.post_transfers(&[top_up("key", wallet, 5)]).await?;
+                top_up(tx, 1, "key", 5).await?;
                 tx.settle().await
             })
             .await;
@@ -212,13 +232,12 @@ fn a_constraint_that_refuses_at_the_commit_is_told_by_its_name() {
 #[test]
 fn a_dry_run_does_everything_and_keeps_nothing() {
     db_test(async |db| {
-        let (client, wallet) = book(&db).await;
+        let client = book(&db).await;
         let database = door(&db, DatabaseOptions { dry_run: true, ..options() });
         for _ in 0..2 {
-            let posted = post(&database, &[top_up("key", wallet, 5)]).await.unwrap();
-            assert!(posted[0].fresh);
+            assert_eq!(post(&database, "key", 5).await.unwrap(), Kopecks(5));
         }
-        assert_eq!(refused(post(&database, &[charge("key", wallet, 5)]).await).0, CHECK);
+        assert_eq!(refused(database.run_tx("post", async |tx| overdraw(tx, &client).await).await).0, CHECK);
         assert_eq!((number(&client, "SELECT count(*) FROM transfers").await, balance(&client, 1).await), (0, 0));
     });
 }
@@ -226,14 +245,14 @@ fn a_dry_run_does_everything_and_keeps_nothing() {
 #[test]
 fn a_statement_beyond_its_limit_is_out_of_time_and_the_next_transaction_works() {
     db_test(async |db| {
-        let (client, wallet) = book(&db).await;
+        let client = book(&db).await;
         at_each_transfer(&client, When::Inserted, "PERFORM pg_sleep(30);").await;
         let database = door(&db, DatabaseOptions { statement_limit: Duration::from_millis(200), ..options() });
-        let (result, runs) = post_counted(&database, wallet).await;
+        let (result, runs) = post_counted(&database).await;
         assert!(matches!(result, Err(DbError::Timeout { .. })), "{result:?}");
         assert_eq!(runs, 1);
         no_more_trouble(&client).await;
-        post(&database, &[top_up("key", wallet, 5)]).await.unwrap();
+        post(&database, "key", 5).await.unwrap();
         assert_eq!(balance(&client, 1).await, 5);
     });
 }
@@ -241,22 +260,22 @@ fn a_statement_beyond_its_limit_is_out_of_time_and_the_next_transaction_works() 
 #[test]
 fn a_server_that_falls_silent_is_out_of_time_and_its_connection_is_not_used_again() {
     db_test(async |db| {
-        let (client, wallet) = book(&db).await;
+        let client = book(&db).await;
         let stall = Stall::before(&db);
         let limit = Duration::from_millis(300);
         let database = door_by(stall.config(&db), DatabaseOptions { statement_limit: limit, ..options() });
-        post(&database, &[top_up("before", wallet, 1)]).await.unwrap();
+        post(&database, "before", 1).await.unwrap();
         let result = database
             .run_tx("post", async |tx| {
-                tx.post_transfers(&[top_up("key", wallet, 5)]).await?;
+                top_up(tx, 1, "key", 5).await?;
                 stall.be_silent(true);
-                tx.post_transfers(&[top_up("lost", wallet, 7)]).await
+                top_up(tx, 1, "lost", 7).await
             })
             .await;
         assert!(matches!(result, Err(DbError::Timeout { .. })), "{result:?}");
         assert_eq!(stall.accepted(), 1);
         stall.be_silent(false);
-        post(&database, &[top_up("after", wallet, 10)]).await.unwrap();
+        post(&database, "after", 10).await.unwrap();
         assert_eq!(stall.accepted(), 2);
         assert_eq!(balance(&client, 1).await, 11);
     });
@@ -265,18 +284,18 @@ fn a_server_that_falls_silent_is_out_of_time_and_its_connection_is_not_used_agai
 #[test]
 fn a_transaction_dropped_halfway_does_not_come_back_with_the_next_one() {
     db_test(async |db| {
-        let (client, wallet) = book(&db).await;
+        let client = book(&db).await;
         let stall = Stall::before(&db);
         let database = door_by(stall.config(&db), options());
         let cut = tokio::time::timeout(
             Duration::from_millis(300),
             database.run_tx("post", async |tx| {
-                tx.post_transfers(&[top_up("key", wallet, 5)]).await?;
+                top_up(tx, 1, "key", 5).await?;
                 std::future::pending::<Result<(), DbError>>().await
             }),
         );
         assert!(cut.await.is_err());
-        post(&database, &[top_up("after", wallet, 10)]).await.unwrap();
+        post(&database, "after", 10).await.unwrap();
         assert_eq!((stall.accepted(), balance(&client, 1).await), (2, 10));
     });
 }
@@ -284,14 +303,14 @@ fn a_transaction_dropped_halfway_does_not_come_back_with_the_next_one() {
 #[test]
 fn a_session_that_is_ended_is_unavailable_and_the_next_transaction_gets_another() {
     db_test(async |db| {
-        let (client, wallet) = book(&db).await;
+        let client = book(&db).await;
         at_each_transfer(&client, When::Inserted, "PERFORM pg_terminate_backend(pg_backend_pid());").await;
         let database = door(&db, options());
-        let (result, runs) = post_counted(&database, wallet).await;
+        let (result, runs) = post_counted(&database).await;
         assert!(matches!(result, Err(DbError::Unavailable { .. })), "{result:?}");
         assert_eq!((runs, balance(&client, 1).await), (1, 0));
         no_more_trouble(&client).await;
-        post(&database, &[top_up("key", wallet, 5)]).await.unwrap();
+        post(&database, "key", 5).await.unwrap();
         assert_eq!(balance(&client, 1).await, 5);
     });
 }
@@ -299,14 +318,14 @@ fn a_session_that_is_ended_is_unavailable_and_the_next_transaction_gets_another(
 #[test]
 fn a_session_ended_while_nobody_used_it_costs_nothing() {
     db_test(async |db| {
-        let (client, wallet) = book(&db).await;
+        let client = book(&db).await;
         let database = door(&db, options());
-        post(&database, &[top_up("before", wallet, 1)]).await.unwrap();
+        post(&database, "before", 1).await.unwrap();
         let end = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
                    WHERE datname = current_database() AND pid <> pg_backend_pid()";
         assert_eq!(number(&client, end).await, 1);
         tokio::time::sleep(Duration::from_millis(50)).await; // for the news to arrive
-        post(&database, &[top_up("after", wallet, 1)]).await.unwrap();
+        post(&database, "after", 1).await.unwrap();
         assert_eq!(balance(&client, 1).await, 2);
     });
 }
@@ -314,7 +333,7 @@ fn a_session_ended_while_nobody_used_it_costs_nothing() {
 #[test]
 fn a_session_ended_during_the_commit_leaves_the_outcome_unknown() {
     db_test(async |db| {
-        let (client, wallet) = book(&db).await;
+        let client = book(&db).await;
         at_each_transfer(&client, When::Committed, "PERFORM pg_sleep(30);").await;
         let database = door(&db, options());
         let end_it = async {
@@ -324,13 +343,13 @@ fn a_session_ended_during_the_commit_leaves_the_outcome_unknown() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        let ((result, runs), ()) = tokio::join!(post_counted(&database, wallet), end_it);
+        let ((result, runs), ()) = tokio::join!(post_counted(&database), end_it);
         assert!(matches!(result, Err(DbError::CommitUnknown { .. })), "{result:?}");
         assert!(result.unwrap_err().is_unavailable());
         assert_eq!(runs, 1, "it must not be repeated in place");
         // The key tells: it was not done, and is done now.
         no_more_trouble(&client).await;
-        assert!(post(&database, &[top_up("key", wallet, 5)]).await.unwrap()[0].fresh);
-        assert_eq!(text(&client, "SELECT string_agg(idempotency_key, ' ') FROM transfers").await, "key");
+        assert_eq!(post(&database, "key", 5).await.unwrap(), Kopecks(5));
+        assert_eq!(text(&client, "SELECT string_agg(idempotency_key, ' ') FROM transfers").await, "top_up:key");
     });
 }

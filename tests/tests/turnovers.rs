@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::door::{charge, door, options, post, top_up, wallets};
+use common::door::{door, options};
+use common::ledger::{charge, post, top_up, wallets};
 use common::{number, run, text};
 use futures_util::future::join_all;
 use perennial_core::db::LedgerTotals;
@@ -43,7 +44,7 @@ async fn totals(db: &TestDb) -> LedgerTotals {
 fn rows_of_a_quarter_become_one_and_old_quarters_a_day() {
     db_test_unchecked(async |db| {
         let client = db.client().await;
-        let wallet = wallets(&client, 1).await[0].0;
+        let wallet = wallets(&client, 1).await[0];
         posted(&client, "in:1", "top_up", (2, wallet), 1_000, "2026-01-05 23:59Z").await;
         posted(&client, "in:2", "top_up", (2, wallet), 500, "2026-01-06 00:00Z").await;
         posted(&client, "in:3", "top_up", (2, wallet), 70, "2026-01-06 00:15Z").await;
@@ -84,12 +85,11 @@ fn folding_beside_postings_and_other_folds_loses_nothing_and_is_never_seen_half_
     db_test_unchecked(async |db| {
         let client = db.client().await;
         let wallets = wallets(&client, 4).await;
-        let posting = wallets.iter().map(|wallet| async {
-            let database = door(&db, options());
+        let posting = wallets.iter().map(async |wallet| {
+            let client = db.client().await;
             for nth in 0..60 {
-                let (key, wallet) = (format!("{}:{nth}", wallet.0), *wallet);
-                post(&database, &[top_up(&format!("in:{key}"), wallet, 10)]).await.unwrap();
-                post(&database, &[charge(&format!("renew:{key}"), wallet, 3)]).await.unwrap();
+                post(&client, &[top_up(&format!("in:{wallet}:{nth}"), *wallet, 10)]).await.unwrap();
+                post(&client, &[charge(&format!("renew:{wallet}:{nth}"), *wallet, 3)]).await.unwrap();
             }
         });
         let folding = (0..3).map(|_| async {
@@ -122,7 +122,7 @@ fn sums_beyond_bigint_stop_nobody() {
     db_test_unchecked(async |db| {
         let client = db.client().await;
         for wallet in wallets(&client, 3).await {
-            posted(&client, &format!("in:{}", wallet.0), "top_up", (2, wallet.0), i64::MAX, "2026-06-01 11:00Z").await;
+            posted(&client, &format!("in:{wallet}"), "top_up", (2, wallet), i64::MAX, "2026-06-01 11:00Z").await;
         }
         assert_eq!(number(&client, FOLD).await, 3);
         assert_eq!(totals(&db).await.wallets, Kopecks(i64::MAX));
@@ -133,7 +133,7 @@ fn sums_beyond_bigint_stop_nobody() {
 fn what_was_damaged_is_added_up_anew() {
     db_test_unchecked(async |db| {
         let client = db.client().await;
-        let wallet = wallets(&client, 1).await[0].0;
+        let wallet = wallets(&client, 1).await[0];
         posted(&client, "in:1", "top_up", (2, wallet), 1_000, "2026-06-01 11:00Z").await;
         posted(&client, "buy:1", "charge", (wallet, 1), 40, "2026-06-01 11:59Z").await;
         run(&client, "UPDATE turnovers SET kopecks = -5 WHERE kind = 'top_up'").await;

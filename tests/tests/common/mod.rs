@@ -5,6 +5,7 @@
 
 pub mod calls;
 pub mod door;
+pub mod ledger;
 pub mod race;
 pub mod refusal;
 pub mod stall;
