@@ -44,10 +44,9 @@ pub struct Context<S> {
 }
 
 impl<S> Context<S> {
-    /// One with the defaults of the common settings, showing nothing to anybody: for tests and simulations, which then
-    /// change the fields they are about.
+    /// One with the defaults of the common settings, showing nothing to anybody.
     #[must_use]
-    pub fn new(db: Database, deadline: Deadline, clock: Arc<dyn Clock>, run_id: RunId, settings: S) -> Self {
+    pub(crate) fn new(db: Database, deadline: Deadline, clock: Arc<dyn Clock>, run_id: RunId, settings: S) -> Self {
         Self {
             dry_run: db.is_dry_run(),
             limit: None,

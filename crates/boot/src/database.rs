@@ -22,7 +22,7 @@ use crate::setting::SettingError;
 use conninfo::ConnInfo;
 use tls::{CaFile, Tls};
 
-pub use tls::public_tls;
+pub(crate) use tls::public_tls;
 
 /// How to reach the database. Prints without the password.
 #[derive(Clone)]

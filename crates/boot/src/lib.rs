@@ -67,12 +67,12 @@ pub use config::{
     RenewSection, RetentionSection, StageMoment, TelegramSection, TextsSection, TrialStage, TrialsSection,
 };
 pub use context::{Context, Interim};
-pub use database::{Connection, public_tls};
+pub use database::Connection;
 pub use delivery::{Delivery, DeliveryOptions, NoticeTexts, claim_settings};
 pub use exit::Exit;
 pub use logs::{Origin, start as start_logs};
 pub use mode::Mode;
-pub use options::{BaseOptions, LogFormat, Options, Output, parse, parse_from};
+pub use options::{BaseOptions, LogFormat, Options, Output, parse};
 pub use plan::Plan;
 pub use progress::Progress;
 pub use put_whole::put_whole;
@@ -89,7 +89,7 @@ pub use xray_options::{NodeArgument, XrayOptions};
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Revision they were built from, where the build says (`PERENNIAL_REVISION`).
-pub const REVISION: &str = match option_env!("PERENNIAL_REVISION") {
+const REVISION: &str = match option_env!("PERENNIAL_REVISION") {
     Some(revision) => revision,
     None => "unknown",
 };

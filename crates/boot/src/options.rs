@@ -131,7 +131,7 @@ pub fn parse<T: Parser>() -> T {
 ///
 /// # Errors
 /// clap's: help asked for, or wrong flags (exit code 2).
-pub fn parse_from<T: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<T, clap::Error> {
+fn parse_from<T: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<T, clap::Error> {
     let mut command = forget_empty_variables(T::command());
     let mut matches = command.try_get_matches_from_mut(arguments)?;
     T::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))

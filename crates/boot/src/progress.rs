@@ -19,23 +19,18 @@ impl Progress {
         }
         let bar = ProgressBar::no_length();
         bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
-        set_template(&bar, "{msg}: {pos} rows, {per_sec}, {elapsed}");
+        // The template is a constant; were it wrong, the usual style would do.
+        if let Ok(style) = ProgressStyle::with_template("{msg}: {pos} rows, {per_sec}, {elapsed}") {
+            bar.set_style(style);
+        }
         bar.set_message(program);
         bar.enable_steady_tick(Duration::from_millis(500));
         logs::make_way(bar.clone());
         Self(bar)
     }
 
-    /// One that shows nothing, for tests.
-    #[must_use]
-    pub fn hidden() -> Self {
+    pub(crate) fn hidden() -> Self {
         Self(ProgressBar::hidden())
-    }
-
-    /// Says how many rows there are, where that is known.
-    pub fn expect(&self, rows: u64) {
-        self.0.set_length(rows);
-        set_template(&self.0, "{msg}: {pos} of {len} rows, {per_sec}, {eta} to go");
     }
 
     /// Counts rows that are done with.
@@ -46,12 +41,5 @@ impl Progress {
     /// Takes the bar off the terminal.
     pub(crate) fn clear(&self) {
         self.0.finish_and_clear();
-    }
-}
-
-/// The templates are constants; were one wrong, the style before it would do.
-fn set_template(bar: &ProgressBar, template: &str) {
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
     }
 }

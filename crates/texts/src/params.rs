@@ -56,12 +56,6 @@ impl Params {
         self
     }
 
-    /// The value of this name.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.values.get(name)
-    }
-
     /// Reads the params of a notice as they are stored: kopecks as integers named `<name>_kopecks`, times as microseconds
     /// since 1970. `local` gives the wall clock at each of the kind's [`time_params`](crate::time_params). Keys that the
     /// kind does not have are left alone: a newer program may have written them.

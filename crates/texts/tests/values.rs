@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{LANGUAGES, alert, every, item, params, renewed, rubles, trial_reminder, words};
+use common::{LANGUAGES, alert, every, in_, item, params, renewed, rubles, trial_reminder, words};
 use perennial_texts::{Params, TextError, Texts, Value, kinds};
 use proptest::prelude::*;
 use time::Duration;
@@ -126,17 +126,11 @@ fn more_values_than_a_text_needs_are_no_error() {
 #[test]
 fn what_is_left_is_counted_by_moments_and_not_by_wall_clocks() {
     // The night the clocks go back: five hours later the wall shows four more.
-    let mut params = trial_reminder("6h", Duration::hours(5));
-    if let Value::Time(mut ends) = params_value(&params, "ends") {
-        ends.local -= Duration::hours(1);
-        params = params.with("ends", Value::Time(ends));
-    }
+    let Value::Time(mut ends) = in_(Duration::hours(5)) else { unreachable!("it makes times") };
+    ends.local -= Duration::hours(1);
+    let params = trial_reminder("6h", Duration::hours(5)).with("ends", Value::Time(ends));
     let text = html("trial_reminder", "en", &params);
     assert!(text.contains("5 hours left") && text.contains("24 November, 22:30"), "{text}");
-}
-
-fn params_value(params: &Params, name: &str) -> Value {
-    params.get(name).cloned().expect("the sample has it")
 }
 
 proptest! {

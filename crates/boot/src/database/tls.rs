@@ -97,7 +97,7 @@ impl Tls {
 ///
 /// # Errors
 /// rustls has no usable protocol version: a defect of the build.
-pub fn public_tls() -> Result<ClientConfig, SettingError> {
+pub(crate) fn public_tls() -> Result<ClientConfig, SettingError> {
     verified_fully(public_roots())
 }
 
