@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use delivery_support::{HOUR, NOW, Outbox, PlainTexts, SECOND, notice};
 use perennial_core::delivery::{DeliverySummary, MAX_ATTEMPTS, deliver};
-use perennial_core::time::{Clock, Deadline, TestClock, Timestamp};
-use perennial_testkit::db_test;
+use perennial_core::time::{Clock, Deadline, Timestamp};
 use perennial_testkit::fake_telegram::Fault;
+use perennial_testkit::{TestClock, db_test};
 
 fn state(status: &str, attempts: i32, why: &str) -> (String, i32, String) {
     (status.to_owned(), attempts, why.to_owned())

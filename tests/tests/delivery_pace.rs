@@ -210,7 +210,7 @@ fn claims_that_take_long_are_made_earlier_until_they_fit() {
 }
 
 /// Goes on 150 ms with each transaction.
-struct SlowClock(Arc<perennial_core::time::TestClock>);
+struct SlowClock(Arc<perennial_testkit::TestClock>);
 
 impl Clock for SlowClock {
     fn now(&self) -> perennial_core::time::Timestamp {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use perennial_core::db::{Actor, DatabaseOptions};
 use perennial_core::ids::{RunId, TelegramId};
-use perennial_core::time::{Deadline, TestClock};
-use perennial_testkit::{TestDb, db_test};
+use perennial_core::time::Deadline;
+use perennial_testkit::{TestClock, TestDb, db_test};
 use support::{json, run, sql};
 use time::macros::datetime;
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use perennial_core::db::{Actor, DatabaseOptions, RenewalBounds};
 use perennial_core::ids::RunId;
-use perennial_core::time::{Deadline, TestClock, Timestamp};
+use perennial_core::time::{Deadline, Timestamp};
 use perennial_testkit::builders::{User, set_bot_clock};
-use perennial_testkit::{TestDb, db_test};
+use perennial_testkit::{TestClock, TestDb, db_test};
 use renew::{RenewPass, Settings, Summary};
 use serde_json::{Value, json};
 use support::{admin, json, number, run, said, sql};

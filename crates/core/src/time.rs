@@ -74,45 +74,6 @@ impl Clock for DatabaseClock {
     }
 }
 
-/// A clock that stands still until it is moved: for simulations.
-#[derive(Debug)]
-pub struct TestClock(Mutex<Timestamp>);
-
-impl TestClock {
-    /// A clock that shows `now`, cut to whole microseconds.
-    #[must_use]
-    pub fn at(now: Timestamp) -> Self {
-        Self(Mutex::new(whole_micros(now)))
-    }
-
-    /// Moves the clock to `now`; moving it back is ignored.
-    pub fn set(&self, now: Timestamp) {
-        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *shown = (*shown).max(whole_micros(now));
-    }
-
-    /// Moves the clock on.
-    pub fn advance(&self, by: Duration) {
-        self.set(self.now() + by);
-    }
-}
-
-impl Clock for TestClock {
-    fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn anchor(&self, _database_now: Timestamp) {}
-
-    /// Nobody waits in a simulation: the clock is moved on.
-    fn sleep_until(&self, at: Timestamp) -> Pin<Box<dyn Future<Output = ()> + '_>> {
-        Box::pin(async move {
-            self.set(at);
-            tokio::task::yield_now().await;
-        })
-    }
-}
-
 fn whole_micros(moment: Timestamp) -> Timestamp {
     moment.replace_nanosecond(moment.nanosecond() / 1_000 * 1_000).unwrap_or(moment)
 }
@@ -169,17 +130,13 @@ mod tests {
         clock.anchor(datetime!(2026-01-01 12:00 UTC));
         clock.anchor(datetime!(2026-01-01 11:00 UTC));
         assert!(clock.now() >= datetime!(2026-01-01 12:00 UTC));
-
-        let clock = TestClock::at(datetime!(2026-01-01 12:00 UTC));
-        clock.set(datetime!(2026-01-01 11:00 UTC));
-        assert_eq!(clock.now(), datetime!(2026-01-01 12:00 UTC));
     }
 
     #[test]
     fn times_are_whole_microseconds_and_come_back_from_keys() {
-        let clock = TestClock::at(datetime!(2026-01-01 12:00:00.123456789 UTC));
-        assert_eq!(clock.now(), datetime!(2026-01-01 12:00:00.123456 UTC));
-        assert_eq!(from_micros(micros(clock.now())), Some(clock.now()));
+        let moment = whole_micros(datetime!(2026-01-01 12:00:00.123456789 UTC));
+        assert_eq!(moment, datetime!(2026-01-01 12:00:00.123456 UTC));
+        assert_eq!(from_micros(micros(moment)), Some(moment));
     }
 
     #[test]

@@ -269,7 +269,7 @@ impl Crowd {
 }
 
 /// Stops the clock that the functions of a bot decide by, and sets it: for simulations, together with a
-/// [`TestClock`](perennial_core::time::TestClock) for the passes.
+/// [`TestClock`](crate::TestClock) for the passes.
 pub async fn set_bot_clock(client: &Client, at: Timestamp) {
     if one(client, "SELECT to_regclass('bot_clock') IS NULL", &[]).await.get(0) {
         let sql = "CREATE TABLE bot_clock (at timestamptz NOT NULL);

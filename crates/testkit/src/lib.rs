@@ -5,6 +5,7 @@
 
 pub mod bare_xray;
 pub mod builders;
+mod clock;
 pub mod cluster;
 pub mod db;
 pub mod detour;
@@ -13,5 +14,6 @@ pub mod fake_xray;
 pub mod program;
 pub mod real_xray;
 
+pub use clock::TestClock;
 pub use cluster::{Cluster, ClusterError, ClusterOptions};
 pub use db::{TestDb, check_invariants, db_test, db_test_unchecked};

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::ensure;
 use perennial_core::db::{Actor, Database, DatabaseOptions, RenewalBounds};
 use perennial_core::ids::RunId;
-use perennial_core::time::{Deadline, TestClock};
+use perennial_core::time::Deadline;
+use perennial_testkit::TestClock;
 use renew::{RenewPass, Settings, Summary};
 use tokio_postgres::NoTls;
 

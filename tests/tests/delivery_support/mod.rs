@@ -12,10 +12,10 @@ use perennial_core::db::{Actor, ClaimSettings, ClaimedNotice, Database, Database
 use perennial_core::delivery::{DeliverySettings, DeliverySummary, Texts, deliver};
 use perennial_core::ids::{RunId, SubscriptionId, TelegramId};
 use perennial_core::ports::{Button, Messenger};
-use perennial_core::time::{Clock, Deadline, TestClock, Timestamp};
-use perennial_testkit::TestDb;
+use perennial_core::time::{Clock, Deadline, Timestamp};
 use perennial_testkit::builders::{Tariff, set_bot_clock};
 use perennial_testkit::fake_telegram::{FakeMessenger, Limits};
+use perennial_testkit::{TestClock, TestDb};
 use serde_json::{Value, json};
 use time::macros::datetime;
 use tokio_postgres::Client;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use perennial_core::db::ClaimedNotice;
 use perennial_core::delivery::Texts;
 use perennial_core::ports::{Button, Message, Messenger, MessengerError};
-use perennial_core::time::{Clock, Deadline, TestClock, Timestamp};
+use perennial_core::time::{Clock, Deadline, Timestamp};
+use perennial_testkit::TestClock;
 use perennial_testkit::fake_telegram::{FakeMessenger, Fault, Limits};
 
 use crate::random::Random;
