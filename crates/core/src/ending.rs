@@ -266,8 +266,7 @@ async fn end(tx: &Tx<'_>, listed: &[EndKey], grace: Duration) -> Result<Written,
 }
 
 /// A last-minute top-up counts: within the grace `renew` still charges a funded row.
-#[must_use]
-pub fn is_left_to_renew(row: &DueToEnd, now: Timestamp, grace: Duration) -> bool {
+fn is_left_to_renew(row: &DueToEnd, now: Timestamp, grace: Duration) -> bool {
     row.renewable && row.expires_at + grace > now
 }
 

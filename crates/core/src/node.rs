@@ -27,7 +27,7 @@ pub struct Inbound {
 
 impl<X> Node<X> {
     /// The inbounds that serve a group.
-    pub fn inbounds_of<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Inbound> {
+    pub(crate) fn inbounds_of<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Inbound> {
         self.inbounds.iter().filter(move |inbound| inbound.group == group)
     }
 }

@@ -35,7 +35,7 @@ impl Share {
 
     /// The smallest total of which `part` is no more than this share: counting can stop there.
     #[must_use]
-    pub fn smallest_total(self, part: u64) -> u64 {
+    pub(crate) fn smallest_total(self, part: u64) -> u64 {
         let total = (u128::from(part) * u128::from(WHOLE)).div_ceil(u128::from(self.0.max(1)));
         u64::try_from(total).unwrap_or(u64::MAX)
     }

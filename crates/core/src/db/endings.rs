@@ -11,11 +11,11 @@ use crate::time::Timestamp;
 
 /// A listed row and its key: oldest end first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EndKey {
+pub(crate) struct EndKey {
     /// The end as listed.
-    pub expires_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
     /// The row.
-    pub id: SubscriptionId,
+    pub(crate) id: SubscriptionId,
 }
 
 impl Listed for EndKey {
@@ -27,34 +27,34 @@ impl Listed for EndKey {
 
 /// A row past its end, locked together with its credential.
 #[derive(Debug, Clone)]
-pub struct DueToEnd {
+pub(crate) struct DueToEnd {
     /// The row.
-    pub id: SubscriptionId,
+    pub(crate) id: SubscriptionId,
     /// Its user.
-    pub telegram_id: TelegramId,
+    pub(crate) telegram_id: TelegramId,
     /// `trial`, `payment` or `grant`.
-    pub source: String,
+    pub(crate) source: String,
     /// Code of its tariff.
-    pub tariff: String,
+    pub(crate) tariff: String,
     /// When it ended by the calendar.
-    pub expires_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
     /// Its credential, locked `FOR UPDATE`.
-    pub credential: CredentialId,
+    pub(crate) credential: CredentialId,
     /// `renew` will charge it: it renews itself, is not parked, and the wallet covers the price.
-    pub renewable: bool,
+    pub(crate) renewable: bool,
     /// The user has a live paid subscription besides.
-    pub paid: bool,
+    pub(crate) paid: bool,
 }
 
 /// A row to be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ending {
+pub(crate) struct Ending {
     /// The row.
-    pub id: SubscriptionId,
+    pub(crate) id: SubscriptionId,
     /// The end it was decided by.
-    pub expires_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
     /// Another active row goes on using the credential: nothing has to be removed anywhere.
-    pub credential_in_use: bool,
+    pub(crate) credential_in_use: bool,
 }
 
 const LIST_END_DUE: &str = "-- list_end_due
@@ -121,7 +121,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn list_end_due(&self, page: &Page<EndKey>, sources: &[&str]) -> Result<Vec<EndKey>, DbError> {
+    pub(crate) async fn list_end_due(&self, page: &Page<EndKey>, sources: &[&str]) -> Result<Vec<EndKey>, DbError> {
         let rows = page.limit();
         let listed = self
             .query(
@@ -142,7 +142,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn count_end_due(&self, sources: &[&str], at_most: i64) -> Result<Left, DbError> {
+    pub(crate) async fn count_end_due(&self, sources: &[&str], at_most: i64) -> Result<Left, DbError> {
         self.count_listed(
             LIST_END_DUE,
             &[
@@ -160,7 +160,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn count_active(&self, at_most: i64) -> Result<i64, DbError> {
+    pub(crate) async fn count_active(&self, at_most: i64) -> Result<i64, DbError> {
         let row = self.query_opt(COUNT_ACTIVE, &[(&at_most, Type::INT8)]).await?;
         row.map_or(Ok(0), |row| column(&row, "rows"))
     }
@@ -170,7 +170,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn claim_end_due(&self, listed: &[EndKey]) -> Result<Vec<DueToEnd>, DbError> {
+    pub(crate) async fn claim_end_due(&self, listed: &[EndKey]) -> Result<Vec<DueToEnd>, DbError> {
         let (ends, ids) = columns(listed);
         let rows = self
             .query(
@@ -189,7 +189,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn still_due_to_end(&self, listed: &[EndKey]) -> Result<i64, DbError> {
+    pub(crate) async fn still_due_to_end(&self, listed: &[EndKey]) -> Result<i64, DbError> {
         let (ends, ids) = columns(listed);
         let row =
             self.query_opt(STILL_DUE_TO_END, &[(&ends, Type::TIMESTAMPTZ_ARRAY), (&ids, Type::INT8_ARRAY)]).await?;
@@ -201,7 +201,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn credentials_in_use(
+    pub(crate) async fn credentials_in_use(
         &self,
         credentials: &[CredentialId],
         ending: &[SubscriptionId],
@@ -215,7 +215,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn write_endings(&self, endings: &[Ending]) -> Result<u64, DbError> {
+    pub(crate) async fn write_endings(&self, endings: &[Ending]) -> Result<u64, DbError> {
         if endings.is_empty() {
             return Ok(0);
         }
@@ -238,7 +238,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's; at COMMIT `credentials_close_unused` if an active row uses one after all.
-    pub async fn close_credentials(&self, credentials: &[CredentialId]) -> Result<u64, DbError> {
+    pub(crate) async fn close_credentials(&self, credentials: &[CredentialId]) -> Result<u64, DbError> {
         if credentials.is_empty() {
             return Ok(0);
         }

@@ -38,18 +38,17 @@ pub use announcements::{AnnouncementBounds, DueAnnouncement};
 pub use audit::NewAudit;
 pub use books::LedgerTotals;
 pub use charging::{Extension, NewPayment, PaidPeriod, ReadBack, ShortTry};
-pub use endings::{DueToEnd, EndKey, Ending};
+pub(crate) use endings::{DueToEnd, EndKey, Ending};
 pub use error::DbError;
 pub use installation::Installation;
 pub use left::{Left, MOST_LEFT};
 pub use nodes::NodeRow;
 pub use notices::{NewNotice, ParkedRow};
-pub use outbox::{
-    ClaimSettings, ClaimedNotice, ClosedNotice, EndedLeases, Held, NoticeKey, QuietHours, Recorded, slot,
-};
+pub use outbox::{ClaimSettings, ClaimedNotice, QuietHours};
+pub(crate) use outbox::{ClosedNotice, Held, NoticeKey, Recorded, slot};
 pub use parked::{FailedTry, Parking, Verdict};
 pub use reconcile::{CredentialState, NodeMemory, Orphan, UuidOwner};
-pub use removals::{Closing, ClosingKey, Expired};
+pub use removals::{Closing, ClosingKey};
 pub use renewals::{DueForRenewal, RenewalBounds, RenewalDue, RenewalKey};
 pub use runs::{RECORD_RUN, RunStart};
 pub use trials::{DueReminder, ReminderKey};

@@ -76,7 +76,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn lease_node(&self, name: &str, until: Timestamp) -> Result<bool, DbError> {
+    pub(crate) async fn lease_node(&self, name: &str, until: Timestamp) -> Result<bool, DbError> {
         let leased = self
             .execute(
                 LEASE_NODE,
@@ -90,7 +90,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn keep_node(&self, name: &str, until: Timestamp) -> Result<(), DbError> {
+    pub(crate) async fn keep_node(&self, name: &str, until: Timestamp) -> Result<(), DbError> {
         self.execute(KEEP_NODE, &[(&name, Type::TEXT), (&until, Type::TIMESTAMPTZ)]).await?;
         Ok(())
     }
@@ -99,7 +99,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn release_node(&self, name: &str, next_try_at: Option<Timestamp>) -> Result<(), DbError> {
+    pub(crate) async fn release_node(&self, name: &str, next_try_at: Option<Timestamp>) -> Result<(), DbError> {
         self.execute(RELEASE_NODE, &[(&name, Type::TEXT), (&next_try_at, Type::TIMESTAMPTZ)]).await?;
         Ok(())
     }

@@ -9,7 +9,7 @@ use time::Time;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-pub use recording::{ClosedNotice, EndedLeases, Held, Recorded};
+pub(crate) use recording::{ClosedNotice, Held, Recorded};
 
 use super::tx::column;
 use super::{DbError, Tx};
@@ -20,13 +20,13 @@ use crate::time::Timestamp;
 
 /// A waiting notice and its key: longest due first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NoticeKey {
+pub(crate) struct NoticeKey {
     /// When it became due.
-    pub not_before: Timestamp,
+    pub(crate) not_before: Timestamp,
     /// The row of `notices`.
-    pub id: i64,
+    pub(crate) id: i64,
     /// Its chat.
-    pub chat: TelegramId,
+    pub(crate) chat: TelegramId,
 }
 
 impl Listed for NoticeKey {
@@ -171,7 +171,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// [`DbError::Refused`] when there is no such zone; the database's.
-    pub async fn check_time_zone(&self, name: &str) -> Result<(), DbError> {
+    pub(crate) async fn check_time_zone(&self, name: &str) -> Result<(), DbError> {
         self.execute(CHECK_TIME_ZONE, &[(/* now */ &self.now(), Type::TIMESTAMPTZ), (&name, Type::TEXT)]).await?;
         Ok(())
     }
@@ -180,7 +180,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn add_bot(&self, bot: &str) -> Result<(), DbError> {
+    pub(crate) async fn add_bot(&self, bot: &str) -> Result<(), DbError> {
         self.execute(ADD_BOT, &[(&bot, Type::TEXT), (/* now */ &self.now(), Type::TIMESTAMPTZ)]).await?;
         Ok(())
     }
@@ -190,7 +190,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn lock_pace(&self, bot: &str) -> Result<Option<Timestamp>, DbError> {
+    pub(crate) async fn lock_pace(&self, bot: &str) -> Result<Option<Timestamp>, DbError> {
         let row = self.query_opt(LOCK_PACE, &[(&bot, Type::TEXT)]).await?;
         row.map(|row| column(&row, "next_free_at")).transpose()
     }
@@ -199,7 +199,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn take_slots(&self, bot: &str, next_free_at: Timestamp) -> Result<(), DbError> {
+    pub(crate) async fn take_slots(&self, bot: &str, next_free_at: Timestamp) -> Result<(), DbError> {
         self.execute(TAKE_SLOTS, &[(&bot, Type::TEXT), (&next_free_at, Type::TIMESTAMPTZ)]).await?;
         Ok(())
     }
@@ -208,7 +208,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn list_notices_due(&self, page: &Page<NoticeKey>) -> Result<Vec<NoticeKey>, DbError> {
+    pub(crate) async fn list_notices_due(&self, page: &Page<NoticeKey>) -> Result<Vec<NoticeKey>, DbError> {
         let limit = page.limit();
         let rows = self
             .query(
@@ -259,7 +259,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn lease_notices(&self, ids: &[i64], until: Timestamp) -> Result<(), DbError> {
+    pub(crate) async fn lease_notices(&self, ids: &[i64], until: Timestamp) -> Result<(), DbError> {
         if ids.is_empty() {
             return Ok(());
         }
@@ -271,7 +271,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn put_off_notices(&self, notices: &[(i64, Timestamp)]) -> Result<(), DbError> {
+    pub(crate) async fn put_off_notices(&self, notices: &[(i64, Timestamp)]) -> Result<(), DbError> {
         if notices.is_empty() {
             return Ok(());
         }
@@ -282,8 +282,7 @@ impl Tx<'_> {
 }
 
 /// The bucket's slot of one message.
-#[must_use]
-pub fn slot(rate_per_second: u32) -> Duration {
+pub(crate) fn slot(rate_per_second: u32) -> Duration {
     Duration::from_secs(1) / rate_per_second.max(1)
 }
 

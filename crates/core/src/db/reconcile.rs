@@ -108,7 +108,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn list_open_credentials(
+    pub(crate) async fn list_open_credentials(
         &self,
         page: &Page<CredentialId>,
         groups: &[&str],

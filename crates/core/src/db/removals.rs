@@ -48,15 +48,15 @@ impl Listed for Closing {
 
 /// A subscription whose removal is proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Expired {
+pub(crate) struct Expired {
     /// The row.
-    pub id: SubscriptionId,
+    pub(crate) id: SubscriptionId,
     /// Its user.
-    pub telegram_id: TelegramId,
+    pub(crate) telegram_id: TelegramId,
     /// The credential it had.
-    pub credential: CredentialId,
+    pub(crate) credential: CredentialId,
     /// When the right was ended; the proof is measured from there.
-    pub ended_at: Option<Timestamp>,
+    pub(crate) ended_at: Option<Timestamp>,
 }
 
 const LIST_CLOSING: &str = "-- list_closing
@@ -127,7 +127,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn list_closing(&self, page: &Page<ClosingKey>, node: &str) -> Result<Vec<Closing>, DbError> {
+    pub(crate) async fn list_closing(&self, page: &Page<ClosingKey>, node: &str) -> Result<Vec<Closing>, DbError> {
         let limit = page.limit();
         let rows = self
             .query(
@@ -155,7 +155,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn closing_groups(&self) -> Result<Vec<String>, DbError> {
+    pub(crate) async fn closing_groups(&self) -> Result<Vec<String>, DbError> {
         let rows = self.query(CLOSING_GROUPS, &[]).await?;
         rows.iter().map(|row| column(row, "access_group")).collect()
     }
@@ -164,7 +164,11 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn list_proven(&self, page: &Page<ClosingKey>, nodes: &[&str]) -> Result<Vec<ClosingKey>, DbError> {
+    pub(crate) async fn list_proven(
+        &self,
+        page: &Page<ClosingKey>,
+        nodes: &[&str],
+    ) -> Result<Vec<ClosingKey>, DbError> {
         let rows = self
             .query(
                 LIST_PROVEN,
@@ -183,7 +187,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn record_proofs(&self, node: &str, credentials: &[CredentialId]) -> Result<u64, DbError> {
+    pub(crate) async fn record_proofs(&self, node: &str, credentials: &[CredentialId]) -> Result<u64, DbError> {
         self.execute(
             RECORD_PROOFS,
             &[(&node, Type::TEXT), (/* now */ &self.now(), Type::TIMESTAMPTZ), (&credentials, Type::INT8_ARRAY)],
@@ -197,7 +201,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn confirm_removals(&self, credentials: &[CredentialId]) -> Result<Vec<Expired>, DbError> {
+    pub(crate) async fn confirm_removals(&self, credentials: &[CredentialId]) -> Result<Vec<Expired>, DbError> {
         let rows = self.query(CLAIM_PROVEN, &[(&credentials, Type::INT8_ARRAY)]).await?;
         let proven = rows.iter().map(|row| column(row, "id")).collect::<Result<Vec<CredentialId>, _>>()?;
         if proven.is_empty() {

@@ -37,7 +37,7 @@ impl Lost {
 
     /// Whether anything was ever answered.
     #[must_use]
-    pub fn has_answered(&self) -> bool {
+    pub(crate) fn has_answered(&self) -> bool {
         self.answered > 0
     }
 }

@@ -14,52 +14,52 @@ use crate::time::Timestamp;
 
 /// What is recorded of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded {
+pub(crate) struct Recorded {
     /// The new status: `sent`, `pending`, `dropped` or `dead`.
-    pub status: &'static str,
+    pub(crate) status: &'static str,
     /// Attempts that count.
-    pub attempts: i32,
+    pub(crate) attempts: i32,
     /// Why not sent, for a person.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
     /// The messenger's id of the message.
-    pub message_id: Option<i64>,
+    pub(crate) message_id: Option<i64>,
     /// When it is tried again.
-    pub not_before: Option<Timestamp>,
+    pub(crate) not_before: Option<Timestamp>,
     /// The chat's new id.
-    pub moved_to: Option<TelegramId>,
+    pub(crate) moved_to: Option<TelegramId>,
 }
 
 /// A waiting notice that will not be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClosedNotice {
+pub(crate) struct ClosedNotice {
     /// The row.
-    pub id: i64,
+    pub(crate) id: i64,
     /// `dropped` or `dead`.
-    pub status: &'static str,
+    pub(crate) status: &'static str,
     /// Why, for a person.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// A leased notice, and the lease it is held by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub(crate) struct Held {
     /// The row.
-    pub id: i64,
+    pub(crate) id: i64,
     /// Attempts before this one.
-    pub attempts: i32,
+    pub(crate) attempts: i32,
     /// The lease.
-    pub lease_until: Timestamp,
+    pub(crate) lease_until: Timestamp,
 }
 
 /// Leases whose holders vanished.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EndedLeases {
+pub(crate) struct EndedLeases {
     /// Notices that are sent again.
-    pub repeated: u64,
+    pub(crate) repeated: u64,
     /// Reminders that are not.
-    pub dropped: u64,
+    pub(crate) dropped: u64,
     /// Notices whose senders vanished again and again.
-    pub dead: Vec<DeadNotice>,
+    pub(crate) dead: Vec<DeadNotice>,
 }
 
 const CLOSE: &str = "-- close_notices
@@ -127,7 +127,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn close_notices(&self, notices: &[ClosedNotice]) -> Result<Vec<DeadNotice>, DbError> {
+    pub(crate) async fn close_notices(&self, notices: &[ClosedNotice]) -> Result<Vec<DeadNotice>, DbError> {
         if notices.is_empty() {
             return Ok(Vec::new());
         }
@@ -145,7 +145,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn begin_notices(&self, notices: &[Held]) -> Result<HashSet<i64>, DbError> {
+    pub(crate) async fn begin_notices(&self, notices: &[Held]) -> Result<HashSet<i64>, DbError> {
         let (ids, attempts, leases) = columns(notices);
         let rows = self
             .query(
@@ -166,7 +166,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn give_back_notices(&self, notices: &[Held], why: Option<&str>) -> Result<(), DbError> {
+    pub(crate) async fn give_back_notices(&self, notices: &[Held], why: Option<&str>) -> Result<(), DbError> {
         let (ids, attempts, leases) = columns(notices);
         self.execute(
             GIVE_BACK,
@@ -187,7 +187,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn end_leases(&self, repeated: &[&str], max_attempts: i32) -> Result<EndedLeases, DbError> {
+    pub(crate) async fn end_leases(&self, repeated: &[&str], max_attempts: i32) -> Result<EndedLeases, DbError> {
         let rows = self
             .query(
                 END_LEASES,
@@ -212,7 +212,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn record_delivery(
+    pub(crate) async fn record_delivery(
         &self,
         notice: &ClaimedNotice,
         lease_until: Timestamp,
@@ -242,7 +242,7 @@ impl Tx<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn mark_unreachable(&self, user: TelegramId) -> Result<(), DbError> {
+    pub(crate) async fn mark_unreachable(&self, user: TelegramId) -> Result<(), DbError> {
         self.execute(MARK_UNREACHABLE, &[(&user, Type::INT8), (/* now */ &self.now(), Type::TIMESTAMPTZ)]).await?;
         Ok(())
     }
