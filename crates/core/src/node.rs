@@ -2,6 +2,7 @@
 
 use crate::db::DbError;
 use crate::ports::{InboundTag, XrayError};
+use crate::time::Deadline;
 
 /// A server of the settings.
 #[derive(Debug)]
@@ -43,6 +44,18 @@ pub enum Trouble {
     OutOfTime,
 }
 
+impl Trouble {
+    /// A call that got no answer while the time of the pass ended was given up by us: it is that time that is over, and
+    /// nothing is said about the server.
+    #[must_use]
+    pub fn or_out_of_time(self, deadline: &Deadline) -> Self {
+        match self {
+            Self::Node(XrayError::Unknown { .. }) if deadline.is_over() => Self::OutOfTime,
+            trouble => trouble,
+        }
+    }
+}
+
 impl From<XrayError> for Trouble {
     fn from(error: XrayError) -> Self {
         Self::Node(error)
@@ -52,5 +65,26 @@ impl From<XrayError> for Trouble {
 impl From<DbError> for Trouble {
     fn from(error: DbError) -> Self {
         Self::Database(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_call_without_an_answer_is_the_end_of_the_budget_once_that_is_over() {
+        let node = || "de1".to_owned();
+        let lost = || Trouble::from(XrayError::Unknown { node: node(), reason: "no answer".to_owned() });
+        let dead = || Trouble::from(XrayError::Unreachable { node: node(), reason: "refused".to_owned() });
+        let [ample, used_up, stopped] = [60, 0, 60].map(|seconds| Deadline::after(Duration::from_secs(seconds)));
+        stopped.stop();
+        assert!(matches!(lost().or_out_of_time(&ample), Trouble::Node(XrayError::Unknown { .. })));
+        for over in [used_up, stopped] {
+            assert!(matches!(lost().or_out_of_time(&over), Trouble::OutOfTime));
+            assert!(matches!(dead().or_out_of_time(&over), Trouble::Node(XrayError::Unreachable { .. })));
+        }
     }
 }

@@ -213,12 +213,10 @@ impl<A> Pass<'_, A> {
     /// Takes over how the work on a server ended. Only the database's trouble is everybody's.
     fn settle(&self, outcome: Result<(), Trouble>, part: &mut Part) -> Result<(), DbError> {
         part.node.reachable = Some(true);
-        match outcome {
+        match outcome.map_err(|trouble| trouble.or_out_of_time(self.deadline)) {
             Ok(()) => {}
             Err(Trouble::Database(error)) => return Err(error),
             Err(Trouble::OutOfTime) => part.cut_short = true,
-            // The call was given up by us.
-            Err(Trouble::Node(XrayError::Unknown { .. })) if self.deadline.is_over() => part.cut_short = true,
             Err(Trouble::Node(error)) => {
                 log::warn!(node = part.node.name.as_str(), error:% = error; "a node cannot be worked on");
                 // Who refuses has answered.
