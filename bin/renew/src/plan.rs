@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use perennial_core::db::{
-    DueForRenewal, Extension, FailedTry, NewAudit, NewNotice, NewPayment, PaidPeriod, ReadBack, ShortTry, Verdict,
+    DueForRenewal, Extension, FailedTry, NewAudit, NewNotice, NewPayment, PaidPeriod, ReadBack, ShortStage, ShortTry,
+    Verdict,
 };
 use perennial_core::ids::SubscriptionId;
 use perennial_core::ledger::NewTransfer;
@@ -30,7 +31,7 @@ pub enum Action {
         /// What the period costs.
         price: Kopecks,
         /// The stage the dunning has reached.
-        stage: Stage,
+        stage: ShortStage,
         /// Whether that stage is new, so that its notice is due.
         notify: bool,
         /// Whether anything is new since the last recorded try: balance, price or notice.
@@ -41,24 +42,6 @@ pub enum Action {
         /// Why.
         reason: String,
     },
-}
-
-/// Dunning: first notice at the first failed try, quiet in between, a final one before the end. Once each a period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    /// The first failed try of the period.
-    First,
-    /// The last hour before the end, and the grace after it.
-    Final,
-}
-
-impl Stage {
-    fn name(self) -> &'static str {
-        match self {
-            Self::First => "first",
-            Self::Final => "final",
-        }
-    }
 }
 
 /// Decides what is done with a claimed row at `now`.
@@ -73,12 +56,8 @@ pub fn decide(row: &DueForRenewal, now: Timestamp) -> Action {
 }
 
 fn short(row: &DueForRenewal, price: Kopecks, now: Timestamp) -> Action {
-    let reached = if row.period_start - now <= FINAL_NOTICE { Stage::Final } else { Stage::First };
-    let before = match row.short_stage.as_deref() {
-        None => None,
-        Some("final") => Some(Stage::Final),
-        Some(_) => Some(Stage::First),
-    };
+    let reached = if row.period_start - now <= FINAL_NOTICE { ShortStage::Final } else { ShortStage::First };
+    let before = row.short_stage;
     let notify = before.is_none_or(|before| before < reached);
     Action::Short {
         price,
@@ -177,7 +156,7 @@ impl Plan {
             .iter()
             .filter_map(|(row, action)| match action {
                 Action::Short { price, stage, record: true, .. } => {
-                    Some(ShortTry { id: row.id, stage: stage.name(), balance: row.balance, price: *price })
+                    Some(ShortTry { id: row.id, stage: *stage, balance: row.balance, price: *price })
                 }
                 _ => None,
             })
@@ -276,11 +255,11 @@ fn receipt(row: &DueForRenewal, price: Kopecks, until: Timestamp) -> NewNotice {
 }
 
 /// The key of the notice about a short balance.
-pub(crate) fn short_key(row: &DueForRenewal, stage: Stage) -> String {
+pub(crate) fn short_key(row: &DueForRenewal, stage: ShortStage) -> String {
     format!("balance_short:{}:{}:{}", row.id, micros(row.period_start), stage.name())
 }
 
-fn short_notice(row: &DueForRenewal, price: Kopecks, stage: Stage, useless_after: Timestamp) -> NewNotice {
+fn short_notice(row: &DueForRenewal, price: Kopecks, stage: ShortStage, useless_after: Timestamp) -> NewNotice {
     NewNotice {
         telegram_id: row.telegram_id,
         kind: "balance_short",
@@ -295,7 +274,7 @@ fn short_notice(row: &DueForRenewal, price: Kopecks, stage: Stage, useless_after
         }),
         subscription_id: Some(row.id),
         useless_after: Some(useless_after),
-        urgent: stage == Stage::Final,
+        urgent: stage == ShortStage::Final,
     }
 }
 

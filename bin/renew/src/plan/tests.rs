@@ -44,7 +44,7 @@ fn renewed(price: i64) -> Action {
     Action::Renew { price: Kopecks(price), until: UNTIL }
 }
 
-fn short_action(stage: Stage, notify: bool, record: bool) -> Action {
+fn short_action(stage: ShortStage, notify: bool, record: bool) -> Action {
     Action::Short { price: Kopecks(19_900), stage, notify, record }
 }
 
@@ -60,7 +60,7 @@ fn plan(rows: Vec<DueForRenewal>) -> Plan {
 fn the_wallet_and_the_tariff_decide_between_charging_waiting_and_parking() {
     let withdrawn = parked("tariff basic_1m is withdrawn");
     let unknown = parked("tariff basic_1m does not exist");
-    let first = short_action(Stage::First, true, true);
+    let first = short_action(ShortStage::First, true, true);
     let free = Some(Kopecks::ZERO);
     for (what, row, expected) in [
         ("balance = price", row(), renewed(19_900)),
@@ -92,21 +92,21 @@ fn a_funded_row_is_charged_at_every_moment_of_window_and_grace() {
 fn a_short_row_is_told_first_and_finally_and_in_between_nothing() {
     let an_hour_before = END - FINAL_NOTICE;
     for (stage_before, now, stage, notify) in [
-        (None, END - Duration::from_secs(6 * 3600), Stage::First, true),
-        (None, an_hour_before - MICROSECOND, Stage::First, true),
-        (None, an_hour_before, Stage::Final, true), // the first notice is never sent after the final one
-        (None, END, Stage::Final, true),
-        (None, END + GRACE - MICROSECOND, Stage::Final, true),
-        (Some("first"), END - Duration::from_secs(2 * 3600), Stage::First, false),
-        (Some("first"), an_hour_before - MICROSECOND, Stage::First, false),
-        (Some("first"), an_hour_before, Stage::Final, true),
-        (Some("first"), END + GRACE - MICROSECOND, Stage::Final, true),
-        (Some("final"), an_hour_before - MICROSECOND, Stage::Final, false), // an end moved away keeps what was said
-        (Some("final"), an_hour_before, Stage::Final, false),
-        (Some("final"), END, Stage::Final, false),
+        (None, END - Duration::from_secs(6 * 3600), ShortStage::First, true),
+        (None, an_hour_before - MICROSECOND, ShortStage::First, true),
+        (None, an_hour_before, ShortStage::Final, true), // the first notice is never sent after the final one
+        (None, END, ShortStage::Final, true),
+        (None, END + GRACE - MICROSECOND, ShortStage::Final, true),
+        (Some(ShortStage::First), END - Duration::from_secs(2 * 3600), ShortStage::First, false),
+        (Some(ShortStage::First), an_hour_before - MICROSECOND, ShortStage::First, false),
+        (Some(ShortStage::First), an_hour_before, ShortStage::Final, true),
+        (Some(ShortStage::First), END + GRACE - MICROSECOND, ShortStage::Final, true),
+        (Some(ShortStage::Final), an_hour_before - MICROSECOND, ShortStage::Final, false), // an end moved away keeps what was said
+        (Some(ShortStage::Final), an_hour_before, ShortStage::Final, false),
+        (Some(ShortStage::Final), END, ShortStage::Final, false),
     ] {
         let row = DueForRenewal {
-            short_stage: stage_before.map(str::to_owned),
+            short_stage: stage_before,
             short_seen: Some((Kopecks(19_899), Kopecks(19_900))),
             ..short_row()
         };
@@ -119,16 +119,16 @@ fn a_failed_try_is_recorded_when_balance_price_or_notice_is_new() {
     let seen = Some((Kopecks(19_899), Kopecks(19_900)));
     for (what, stage, seen, record) in [
         ("never tried", None, None, true),
-        ("same as before", Some("first"), seen, false),
-        ("topped up, not enough", Some("first"), Some((Kopecks(100), Kopecks(19_900))), true),
-        ("spent elsewhere", Some("first"), Some((Kopecks(19_900), Kopecks(19_900))), true),
-        ("another price", Some("first"), Some((Kopecks(19_899), Kopecks(29_900))), true),
-        ("stage without amounts", Some("first"), None, true),
+        ("same as before", Some(ShortStage::First), seen, false),
+        ("topped up, not enough", Some(ShortStage::First), Some((Kopecks(100), Kopecks(19_900))), true),
+        ("spent elsewhere", Some(ShortStage::First), Some((Kopecks(19_900), Kopecks(19_900))), true),
+        ("another price", Some(ShortStage::First), Some((Kopecks(19_899), Kopecks(29_900))), true),
+        ("stage without amounts", Some(ShortStage::First), None, true),
         ("amounts without a stage", None, seen, true),
     ] {
-        let row = DueForRenewal { short_stage: stage.map(str::to_owned), short_seen: seen, ..short_row() };
+        let row = DueForRenewal { short_stage: stage, short_seen: seen, ..short_row() };
         let notify = stage.is_none();
-        assert_eq!(decide(&row, NOW), short_action(Stage::First, notify, record), "{what}");
+        assert_eq!(decide(&row, NOW), short_action(ShortStage::First, notify, record), "{what}");
         let plan = plan(vec![row]);
         assert_eq!(plan.short_tries().len(), usize::from(record), "{what}");
         assert_eq!(plan.audit().len(), usize::from(record), "{what}");
@@ -210,7 +210,8 @@ fn a_short_row_writes_its_notice_with_the_missing_amount_and_the_deadline_and_no
         notices[0].params.to_string(),
         r#"{"balance_kopecks":4900,"deadline":1773154800000000,"missing_kopecks":15000,"price_kopecks":19900,"stage":"first","tariff":"basic_1m"}"#
     );
-    let tried = ShortTry { id: SubscriptionId(7), stage: "first", balance: Kopecks(4_900), price: Kopecks(19_900) };
+    let tried =
+        ShortTry { id: SubscriptionId(7), stage: ShortStage::First, balance: Kopecks(4_900), price: Kopecks(19_900) };
     assert_eq!(plan.short_tries(), [tried]);
     let audit = plan.audit();
     assert_eq!(audit[0].action, "renewal_short");

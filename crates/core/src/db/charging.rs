@@ -1,6 +1,8 @@
 //! What `renew` writes of a charged period: the new end, the payment, and how a row stands that could not pay.
 
-use tokio_postgres::types::Type;
+use std::error::Error;
+
+use tokio_postgres::types::{FromSql, Type, accepts};
 
 use super::tx::column;
 use super::{DbError, Tx};
@@ -32,13 +34,43 @@ pub struct ReadBack {
     pub uuid: VpnUuid,
 }
 
+/// Dunning: first notice at the first failed try, quiet in between, a final one before the end. Once each a period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ShortStage {
+    /// The first failed try of the period.
+    First,
+    /// The last hour before the end, and the grace after it.
+    Final,
+}
+
+impl ShortStage {
+    /// As the database and notices call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Final => "final",
+        }
+    }
+}
+
+impl<'a> FromSql<'a> for ShortStage {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        let name = <&str>::from_sql(kind, raw)?;
+        let known = [Self::First, Self::Final].into_iter().find(|stage| stage.name() == name);
+        known.ok_or_else(|| format!("{name} is no stage of a short balance").into())
+    }
+
+    accepts!(TEXT);
+}
+
 /// A failed try for want of money, to be remembered on the row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShortTry {
     /// The row.
     pub id: SubscriptionId,
-    /// Stage of the last notice: `first` or `final`.
-    pub stage: &'static str,
+    /// Stage of the last notice.
+    pub stage: ShortStage,
     /// What the wallet held.
     pub balance: Kopecks,
     /// What the period costs.
@@ -191,7 +223,7 @@ impl Tx<'_> {
             return Ok(());
         }
         let ids: Vec<SubscriptionId> = tries.iter().map(|row| row.id).collect();
-        let stages: Vec<&str> = tries.iter().map(|row| row.stage).collect();
+        let stages: Vec<&str> = tries.iter().map(|row| row.stage.name()).collect();
         let balances: Vec<Kopecks> = tries.iter().map(|row| row.balance).collect();
         let prices: Vec<Kopecks> = tries.iter().map(|row| row.price).collect();
         self.execute(

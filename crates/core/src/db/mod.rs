@@ -37,7 +37,7 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 pub use announcements::{AnnouncementBounds, DueAnnouncement};
 pub use audit::NewAudit;
 pub use books::LedgerTotals;
-pub use charging::{Extension, NewPayment, PaidPeriod, ReadBack, ShortTry};
+pub use charging::{Extension, NewPayment, PaidPeriod, ReadBack, ShortStage, ShortTry};
 pub(crate) use endings::{DueToEnd, EndKey, Ending};
 pub use error::DbError;
 pub use installation::Installation;

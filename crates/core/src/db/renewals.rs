@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::tx::column;
-use super::{DbError, Left, Tx};
+use super::{DbError, Left, ShortStage, Tx};
 use crate::ids::{AccountId, CredentialId, SubscriptionId, TelegramId, VpnUuid};
 use crate::money::Kopecks;
 use crate::page::{Listed, Page};
@@ -86,7 +86,7 @@ pub struct DueForRenewal {
     /// Failed tries of `renew` that are on record.
     pub tries: i32,
     /// Last notice of this period about a short balance.
-    pub short_stage: Option<String>,
+    pub short_stage: Option<ShortStage>,
     /// Balance and price at the last recorded failed try of this period.
     pub short_seen: Option<(Kopecks, Kopecks)>,
 }
