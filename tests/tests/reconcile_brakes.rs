@@ -228,9 +228,7 @@ fn one_of_five_nodes_hangs_and_the_other_four_are_done() {
         let began = Instant::now();
         let ran = pass.run(&all).await;
         assert!(began.elapsed() < Duration::from_millis(5_500), "{:?}", began.elapsed());
-        // Its list was cut off by the end of the budget: of the server itself nothing is known.
-        assert_eq!(ran.code(), 75, "{:?}", ran.summary);
-        assert!(ran.node("c").cut_short && ran.node("c").error.is_none());
+        assert_eq!(ran.code(), 3, "{:?}", ran.summary);
         for (server, name) in servers.iter().zip(["a", "b", "c", "d", "e"]) {
             assert_eq!(server.lets_in(TAG, payer.uuid), name != "c");
             assert_eq!((ran.node(name).reachable, ran.node(name).restored), (name != "c", u64::from(name != "c")));

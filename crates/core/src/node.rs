@@ -45,12 +45,12 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// A call that got no answer while the time of the pass ended was given up by us: it is that time that is over, and
-    /// nothing is said about the server.
+    /// A call that got no answer because the pass was told to stop was given up by us, and nothing is said about the server.
+    /// One that waited until the budget was over, and longer, is the server's: a hang is no success.
     #[must_use]
-    pub fn or_out_of_time(self, deadline: &Deadline) -> Self {
+    pub fn or_stopped(self, deadline: &Deadline) -> Self {
         match self {
-            Self::Node(XrayError::Unknown { .. }) if deadline.is_over() => Self::OutOfTime,
+            Self::Node(XrayError::Unknown { .. }) if deadline.was_stopped() => Self::OutOfTime,
             trouble => trouble,
         }
     }
@@ -75,16 +75,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_without_an_answer_is_the_end_of_the_budget_once_that_is_over() {
+    fn a_call_without_an_answer_is_the_servers_trouble_unless_the_pass_was_stopped() {
         let node = || "de1".to_owned();
         let lost = || Trouble::from(XrayError::Unknown { node: node(), reason: "no answer".to_owned() });
         let dead = || Trouble::from(XrayError::Unreachable { node: node(), reason: "refused".to_owned() });
         let [ample, used_up, stopped] = [60, 0, 60].map(|seconds| Deadline::after(Duration::from_secs(seconds)));
         stopped.stop();
-        assert!(matches!(lost().or_out_of_time(&ample), Trouble::Node(XrayError::Unknown { .. })));
-        for over in [used_up, stopped] {
-            assert!(matches!(lost().or_out_of_time(&over), Trouble::OutOfTime));
-            assert!(matches!(dead().or_out_of_time(&over), Trouble::Node(XrayError::Unreachable { .. })));
+        for within in [&ample, &used_up] {
+            assert!(matches!(lost().or_stopped(within), Trouble::Node(XrayError::Unknown { .. })));
         }
+        assert!(matches!(lost().or_stopped(&stopped), Trouble::OutOfTime));
+        assert!(matches!(dead().or_stopped(&stopped), Trouble::Node(XrayError::Unreachable { .. })));
     }
 }

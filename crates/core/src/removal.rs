@@ -213,7 +213,7 @@ impl<A> Pass<'_, A> {
     /// Takes over how the work on a server ended. Only the database's trouble is everybody's.
     fn settle(&self, outcome: Result<(), Trouble>, part: &mut Part) -> Result<(), DbError> {
         part.node.reachable = Some(true);
-        match outcome.map_err(|trouble| trouble.or_out_of_time(self.deadline)) {
+        match outcome.map_err(|trouble| trouble.or_stopped(self.deadline)) {
             Ok(()) => {}
             Err(Trouble::Database(error)) => return Err(error),
             Err(Trouble::OutOfTime) => part.cut_short = true,
