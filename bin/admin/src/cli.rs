@@ -373,7 +373,7 @@ pub struct Explain {
 /// `installation …`
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum InstallationCommand {
-    /// Show which cluster this is and which one may act
+    /// Show which database of which cluster this is, and which one may act
     Show,
     /// Let this copy of a database act; the original must not act any more
     Accept,

@@ -66,7 +66,7 @@ pub async fn migrate(session: &Session, target: Option<u32>) -> Result<Migrated,
     Ok(Migrated { applied, version, recorded })
 }
 
-/// Records this cluster only when none was recorded: a copied database stays refused.
+/// Records this database only when none was recorded: a copied database stays refused.
 async fn record_installation(session: &Session, db: &perennial_core::db::Database) -> Result<bool, Failure> {
     let prefix = session.config.owner_prefix.as_str();
     let recorded = db

@@ -117,20 +117,26 @@ fn a_newer_and_an_edited_database_are_refused() {
 fn a_copied_database_may_be_read_but_not_written_until_it_is_accepted() {
     db_test(async |db| {
         let client = db.client().await;
-        sql(&client, "UPDATE installation SET system_identifier = 1").await;
-        let refused = run(&db, &["ensure-user", "1"]);
-        assert_eq!(refused.code, 78);
-        assert!(refused.err.contains("was copied from another cluster"), "{refused:?}");
-        run(&db, &["verify"]).good();
-        // Migrating a copy does not make it the original.
-        run(&db, &["migrate"]).good();
-        assert_eq!(json(&db, &["installation", "show"])["is_a_copy"], true);
+        for (differs, origin) in
+            [("system_identifier", "another cluster"), ("database_oid", "another database of this cluster")]
+        {
+            sql(&client, &format!("UPDATE installation SET {differs} = 1")).await;
+            let refused = run(&db, &["ensure-user", "1"]);
+            assert_eq!(refused.code, 78);
+            assert!(refused.err.contains(&format!("was copied from {origin},")), "{refused:?}");
+            run(&db, &["verify"]).good();
+            // Migrating a copy does not make it the original.
+            run(&db, &["migrate"]).good();
+            assert_eq!(json(&db, &["installation", "show"])["is_a_copy"], true);
+            let shown = run(&db, &["installation", "show"]).good().out;
+            assert!(shown.contains(&format!("a copy from {origin}: nothing may act")), "{shown}");
 
-        assert_eq!(json(&db, &["installation", "accept"])["changed"], true);
-        assert_eq!(json(&db, &["installation", "accept"])["changed"], false);
-        run(&db, &["ensure-user", "1"]).good();
+            assert_eq!(json(&db, &["installation", "accept"])["changed"], true);
+            assert_eq!(json(&db, &["installation", "accept"])["changed"], false);
+            run(&db, &["ensure-user", "1"]).good();
+        }
         let audited = "SELECT count(*) FROM audit_log WHERE action = 'installation_accepted' AND actor = 'admin'";
-        assert_eq!(number(&client, audited).await, 1);
+        assert_eq!(number(&client, audited).await, 2);
     });
 }
 

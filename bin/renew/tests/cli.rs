@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use perennial_core::ids::SubscriptionId;
 use perennial_core::schema;
 use perennial_testkit::builders::{Bot, Subscription, Tariff, User};
+use perennial_testkit::db::ACCEPT;
 use perennial_testkit::program::{bare, ended, keys, run};
 use perennial_testkit::{TestDb, db_test, db_test_unchecked};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use time::OffsetDateTime;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, NoTls};
 
 const PRICE: i64 = 19_900;
 
@@ -304,16 +305,46 @@ fn a_copied_database_is_not_acted_on_until_it_is_accepted() {
     db_test(async |db| {
         let client = db.client().await;
         put_due(&client, 1).await;
-        client.batch_execute("UPDATE installation SET system_identifier = 1").await.unwrap();
-        let (code, summary) = run(renew_in(&db, &[]));
-        assert_eq!(code, 78);
-        assert!(summary["error"].as_str().unwrap().contains("perennial installation accept"), "{summary}");
-        assert_eq!((number(&client, CHARGES).await, number(&client, "SELECT count(*) FROM runs").await), (0, 0));
-
-        let accept = "UPDATE installation SET system_identifier = c.system_identifier FROM pg_control_system() c";
-        client.batch_execute(accept).await.unwrap();
+        for (differs, said) in
+            [("system_identifier", "from another cluster,"), ("database_oid", "from another database of this cluster,")]
+        {
+            client.batch_execute(&format!("UPDATE installation SET {differs} = 1")).await.unwrap();
+            let (code, summary) = run(renew_in(&db, &[]));
+            assert_eq!(code, 78);
+            let error = summary["error"].as_str().unwrap();
+            assert!(error.contains(said) && error.contains("perennial installation accept"), "{summary}");
+            assert_eq!((number(&client, CHARGES).await, number(&client, "SELECT count(*) FROM runs").await), (0, 0));
+            client.batch_execute(ACCEPT).await.unwrap();
+        }
         assert_eq!(run(renew_in(&db, &[])).0, 0);
         assert_eq!(number(&client, CHARGES).await, 1);
+    });
+}
+
+/// `createdb -T`: the same cluster, so nothing but the database's oid tells the copy apart.
+#[test]
+fn a_copy_in_the_same_cluster_is_not_acted_on_and_the_renamed_original_is() {
+    db_test(async |db| {
+        put_due(&db.client().await, 1).await;
+        let url_of = |name: &str| db.url().replace(db.name(), name);
+        let (server, connection) = tokio_postgres::connect(&url_of("postgres"), NoTls).await.unwrap();
+        drop(tokio::spawn(connection));
+        let renew_at = |name: &str| {
+            let mut command = renew();
+            command.env("DATABASE_URL", url_of(name)).args(["--output", "json"]);
+            run(command)
+        };
+        let (copy, renamed) = (format!("{}_copy", db.name()), format!("{}_renamed", db.name()));
+        server.batch_execute(&format!("CREATE DATABASE {copy} TEMPLATE {}", db.name())).await.unwrap();
+        let (code, summary) = renew_at(&copy);
+        assert_eq!((code, summary["counts"]["renewed"].as_u64().unwrap_or_default()), (78, 0), "{summary}");
+        assert!(summary["error"].as_str().unwrap().contains("another database of this cluster"), "{summary}");
+        server.batch_execute(&format!("DROP DATABASE {copy} WITH (FORCE)")).await.unwrap();
+
+        server.batch_execute(&format!("ALTER DATABASE {} RENAME TO {renamed}", db.name())).await.unwrap();
+        let (code, summary) = renew_at(&renamed);
+        server.batch_execute(&format!("ALTER DATABASE {renamed} RENAME TO {}", db.name())).await.unwrap();
+        assert_eq!((code, &summary["counts"]["renewed"]), (0, &1.into()), "{summary}");
     });
 }
 

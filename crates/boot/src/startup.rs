@@ -76,10 +76,10 @@ pub fn judge_schema(found: Option<u32>) -> Result<(), SettingError> {
 /// # Errors
 /// Says how to accept the copy, or what the prefix must be.
 pub fn judge_installation(installation: &Installation, owner_prefix: &str) -> Result<(), SettingError> {
-    if installation.is_a_copy() {
+    if let Some(origin) = installation.copied_from() {
         return Err(SettingError::unshown(
             "installation",
-            "this database was copied from another cluster, whose users it must not touch",
+            format!("this database was copied from {origin}, whose users it must not touch"),
             format!(
                 "if it is to act from now on, and the original no longer does, run {}",
                 operator::command("installation accept")
@@ -140,12 +140,21 @@ mod tests {
         let installed = |accepted, prefix: &str| Installation {
             system_identifier: 7,
             accepted_identifier: accepted,
+            database_oid: 16_384,
+            accepted_oid: Some(16_384),
             owner_prefix: prefix.to_owned(),
         };
         assert_eq!(judge_installation(&installed(Some(7), "p."), "p."), Ok(()));
         assert_eq!(judge_installation(&installed(None, "p."), "p."), Ok(()));
         let copied = refusal(judge_installation(&installed(Some(8), "p."), "p."));
-        assert!(copied.contains("was copied") && copied.ends_with("run `perennial installation accept`"), "{copied}");
+        let remedy = "run `perennial installation accept`";
+        assert!(copied.contains("copied from another cluster") && copied.ends_with(remedy), "{copied}");
+        let beside = Installation { accepted_oid: Some(5), ..installed(Some(7), "p.") };
+        let copied = refusal(judge_installation(&beside, "p."));
+        assert!(copied.contains("from another database of this cluster") && copied.ends_with(remedy), "{copied}");
+        // Recorded by nobody yet.
+        let unrecorded = Installation { accepted_oid: None, ..installed(Some(7), "p.") };
+        assert_eq!(judge_installation(&unrecorded, "p."), Ok(()));
         assert_eq!(
             refusal(judge_installation(&installed(Some(7), "q."), "p.")),
             "owner_prefix = \"p.\": the database was set up with \"q.\": write the database's prefix into the settings"

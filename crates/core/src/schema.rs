@@ -37,6 +37,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     11 "0011" "times",
     12 "0012" "indexes",
     13 "0013" "proofs",
+    14 "0014" "guards",
 ];
 
 /// The schema this program was built for.

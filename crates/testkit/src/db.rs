@@ -34,6 +34,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, Config, NoTls};
 
 pub use checks::check_invariants;
+pub use migrations::ACCEPT;
 
 use server::{Lease, fatal};
 

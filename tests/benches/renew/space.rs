@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Context as _;
 use perennial_core::schema::MIGRATIONS;
+use perennial_testkit::db::ACCEPT;
 use perennial_testkit::db_test_unchecked;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, NoTls};
@@ -55,6 +56,7 @@ impl Space {
             db.drop().await?;
         }
         admin.batch_execute(&format!("CREATE DATABASE {} TEMPLATE {EMPTY}", db.name)).await?;
+        db.accept().await?;
         load::fill(&db, &admin, book).await.with_context(|| format!("loading {}", db.name))?;
         admin.batch_execute(&format!("COMMENT ON DATABASE {} IS '{wanted}'", db.name)).await?;
         Ok(db)
@@ -69,6 +71,7 @@ impl Space {
         let db = self.named(&format!("{PREFIX}run_{}", self.copies.fetch_add(1, Ordering::Relaxed)));
         admin.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", db.name)).await?;
         admin.batch_execute(&format!("CREATE DATABASE {} TEMPLATE {} {strategy}", db.name, of.name)).await?;
+        db.accept().await?;
         Ok(db)
     }
 
@@ -101,6 +104,11 @@ impl Db {
         let client = connect(&self.url()).await?;
         client.batch_execute("SET jit = off; SET search_path = public").await?;
         Ok(client)
+    }
+
+    /// A copy does not act until it is accepted.
+    async fn accept(&self) -> anyhow::Result<()> {
+        Ok(connect(&self.url()).await?.batch_execute(ACCEPT).await?)
     }
 
     pub(crate) async fn drop(&self) -> anyhow::Result<()> {

@@ -11,7 +11,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
-use super::migrations;
+use super::migrations::{self, ACCEPT};
 use super::server::{Lease, connect, fatal};
 use super::through::{ROLES, Way, way};
 
@@ -36,6 +36,7 @@ pub(super) async fn clone_for_a_test(lease: &Lease) -> String {
     let name = format!("perennial_test_{second}_{:08x}", RandomState::new().build_hasher().finish() >> 32);
     let strategy = if version >= FILE_COPY_SINCE { " STRATEGY FILE_COPY" } else { "" };
     run(&lease.client, &format!("CREATE DATABASE {name} TEMPLATE {template}{strategy}")).await;
+    run(&connect(&lease.url_of(&name)).await, ACCEPT).await;
     name
 }
 
