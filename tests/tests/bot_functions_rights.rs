@@ -20,6 +20,15 @@ async fn shop(db: &TestDb) -> Client {
 
 const BUY: &str = "perennial_buy(1, 'basic_30', true, 'bought')";
 
+/// Ends rows as the passes do: a credential that no active row uses is closed with them.
+fn ended(which: &str) -> String {
+    format!(
+        "BEGIN; UPDATE subscriptions SET status = 'expiring' WHERE {which};
+         UPDATE credentials c SET closed_at = perennial_now()
+         WHERE NOT EXISTS (SELECT FROM subscriptions s WHERE s.credential_id = c.id AND s.status = 'active'); COMMIT;"
+    )
+}
+
 /// Status, end, automatic renewal and credential's e-mail of all rows, oldest first.
 async fn rows(client: &Client) -> Vec<String> {
     let sql = "SELECT concat_ws(' ', s.source, s.status, to_char(s.expires_at AT TIME ZONE 'UTC', 'MM-DD HH24:MI'),
@@ -114,7 +123,7 @@ fn a_cancellation_of_what_is_over_moves_nothing() {
         set_now(&client, "2026-04-09 12:05+00").await;
         assert_eq!(answer(&client, "perennial_cancel(1, 'a')").await, end);
         assert_eq!(rows(&client).await, ["payment active 04-09 12:00 f p.1"]);
-        run(&client, "UPDATE subscriptions SET status = 'expiring', auto_renew = true").await;
+        run(&client, &format!("{} UPDATE subscriptions SET auto_renew = true", ended("id = 1"))).await;
         assert_eq!(answer(&client, "perennial_cancel(1, 'b')").await, end);
         assert_eq!(rows(&client).await, ["payment expiring 04-09 12:00 t p.1"]);
         assert_eq!(refused_by(&client, "perennial_cancel(99, 'c')").await, "PK003");
@@ -162,12 +171,7 @@ fn a_purchase_after_the_row_was_claimed_gets_a_new_row_and_a_new_credential() {
         let client = shop(&db).await;
         let bought = answer(&client, BUY).await;
         set_now(&client, "2026-04-09 12:20+00").await;
-        run(
-            &client,
-            "BEGIN; UPDATE subscriptions SET status = 'expiring';
-             UPDATE credentials SET closed_at = perennial_now(); COMMIT",
-        )
-        .await;
+        run(&client, &ended("true")).await;
         let again = answer(&client, "perennial_buy(1, 'basic_30', false, 'again')").await;
         assert_eq!(rows(&client).await, ["payment expiring 04-09 12:00 t p.1", "payment active 05-09 12:20 f p.2"]);
         assert_ne!(again["credential_uuid"], bought["credential_uuid"]);
@@ -267,6 +271,42 @@ fn a_rotation_concerns_one_group_and_needs_something_to_rotate() {
         for arguments in ["1, 'vip'", "1, NULL", "99, 'basic'", "NULL, 'basic'"] {
             let call = format!("perennial_rotate({arguments}, 'k')");
             assert_eq!(refused_by(&client, &call).await, "PK003", "{arguments}");
+        }
+    });
+}
+
+/// A setting is anybody's to set; `session_user` is not.
+#[test]
+fn who_logs_in_as_a_bot_signs_as_a_bot_whatever_the_session_says() {
+    db_test(async |db| {
+        let client = shop(&db).await;
+        let call = |key: &str| format!("SELECT perennial_top_up(1, 1, '{key}')");
+        // There may be no such role yet. Who made the schema may sign as he likes.
+        run(&client, &format!("SET perennial.actor = 'admin'; {}", call("owner, early"))).await;
+        run(&client, include_str!("../../sql/roles.sql")).await;
+        run(&client, &call("owner")).await;
+
+        let name = |which: &str| format!("{}_{which}", db.name());
+        let (bot, team, heir, clerk) = (name("bot"), name("team"), name("heir"), name("clerk"));
+        run(
+            &client,
+            &format!(
+                "CREATE ROLE {bot} NOINHERIT IN ROLE perennial_bot;
+                 CREATE ROLE {team} IN ROLE perennial_bot; CREATE ROLE {heir} IN ROLE {team};
+                 CREATE ROLE {clerk}; GRANT EXECUTE ON FUNCTION perennial_top_up TO {clerk};
+                 GRANT USAGE ON SCHEMA public TO {clerk}"
+            ),
+        )
+        .await;
+        for (login, role) in [(&bot, "perennial_bot"), (&heir, "none"), (&clerk, "none")] {
+            let session = db.client().await;
+            run(&session, &format!("SET SESSION AUTHORIZATION {login}; SET ROLE {role}")).await;
+            run(&session, &format!("SET perennial.actor = 'admin'; {}", call(login))).await;
+        }
+        let signed = "SELECT actor FROM audit_log WHERE action = 'topped_up' ORDER BY id DESC LIMIT 5";
+        assert_eq!(texts(&client, signed).await, ["admin", "bot", "bot", "admin", "admin"]);
+        for role in [heir, team, bot, clerk] {
+            run(&client, &format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
         }
     });
 }
