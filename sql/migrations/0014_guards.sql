@@ -34,3 +34,43 @@ AS $$
         $1, $2, $3, $4, $5, $6
     )
 $$;
+
+-- Rows about strangers on a server are prunable as well: a server that lists others at each pass has them written for ever.
+DROP INDEX audit_log_prunable;
+CREATE INDEX audit_log_prunable ON audit_log (at, id)
+    WHERE action IN ('reminded', 'charge_announced', 'renewal_short', 'ended', 'expired', 'removed', 'restored', 'replaced',
+        'retired', 'quarantined', 'adopted', 'parked', 'unparked', 'notice_dropped', 'notice_retried', 'user_ensured', 'pruned');
+
+CREATE OR REPLACE FUNCTION audit_log_prune(
+    older_than timestamptz, after_at timestamptz, after_id bigint, at_most integer,
+    OUT pruned bigint, OUT last_at timestamptz, OUT last_id bigint
+)
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    -- Whatever a setting says: what happened this half-year is still asked about.
+    IF older_than IS NULL OR older_than > now() - interval '180 days' THEN
+        RAISE EXCEPTION 'rows of the audit log are kept for 180 days at least'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    INSERT INTO prunings (xid) VALUES (pg_current_xact_id());
+    WITH old AS (
+        SELECT a.id, a.at
+        FROM audit_log a
+        WHERE a.action IN ('reminded', 'charge_announced', 'renewal_short', 'ended', 'expired', 'removed', 'restored',
+                'replaced', 'retired', 'quarantined', 'adopted', 'parked', 'unparked', 'notice_dropped', 'notice_retried',
+                'user_ensured', 'pruned')
+            AND a.at < older_than
+            AND (a.at, a.id) > (after_at, after_id)
+        ORDER BY a.at, a.id
+        LIMIT at_most
+    ), gone AS (
+        DELETE FROM audit_log a USING old o WHERE a.id = o.id RETURNING a.id, a.at
+    )
+    SELECT count(*) OVER (), g.at, g.id INTO pruned, last_at, last_id
+    FROM gone g
+    ORDER BY g.at DESC, g.id DESC
+    LIMIT 1;
+    DELETE FROM prunings p WHERE p.xid = pg_current_xact_id();
+    pruned := coalesce(pruned, 0);
+END $$;
