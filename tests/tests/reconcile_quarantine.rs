@@ -235,6 +235,34 @@ fn an_unused_credential_is_taken_off_every_node_and_inbound_by_the_pass_that_ret
     }
 }
 
+/// What the audit log says of beginning watches: how many at once, or none where one user is named.
+async fn quarantined(world: &World) -> Vec<Option<i64>> {
+    let sql = "SELECT (after ->> 'users')::bigint FROM audit_log WHERE action = 'quarantined' ORDER BY id";
+    world.client.query_typed(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+/// A server that lists others at each pass, and many of them, does not fill the audit log.
+#[test]
+fn a_hundred_strangers_are_named_one_by_one_and_more_are_counted() {
+    db_test(async |db| {
+        let (world, server) = world_with(db).await;
+        for n in 0..100 {
+            server.put(TAG, &format!("p.s{n}"), Uuid::new_v4());
+        }
+        world.run(&[&server]).await;
+        assert_eq!(quarantined(&world).await, [None; 100]);
+        for n in 0..101 {
+            server.put(TAG, &format!("p.t{n}"), Uuid::new_v4());
+        }
+        world.run(&[&server]).await;
+        assert_eq!(quarantined(&world).await[100..], [Some(101)]);
+        world.advance(MINUTE).await;
+        world.run(&[&server]).await;
+        assert_eq!(quarantined(&world).await.len(), 101, "who is watched already is not told of again");
+        assert_eq!(world.orphans().await.len(), 201);
+    });
+}
+
 /// More strangers than one transaction takes.
 #[test]
 fn many_strangers_are_watched_forgotten_and_removed() {
@@ -246,6 +274,8 @@ fn many_strangers_are_watched_forgotten_and_removed() {
         }
         world.run(&[&server]).await;
         assert_eq!(world.orphans().await.len(), 2_500);
+        // A row a transaction, not a row a user.
+        assert_eq!(quarantined(&world).await, [Some(1_000), Some(1_000), Some(500)]);
         for n in (0..2_500).filter(|n| n % 3 != 0) {
             server.drop_user(TAG, &name(n));
         }

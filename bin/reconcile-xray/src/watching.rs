@@ -14,6 +14,8 @@ use crate::worker::{Worker, may_go};
 
 /// Entries a transaction.
 const CHUNK: usize = 1_000;
+/// Users of one chunk whose watch begins with an audit row each; of more there is one row with their number.
+const MOST_NAMED: usize = 100;
 /// Before and behind all e-mails that can be watched: these are plain ASCII.
 const BEGINNING: &str = "";
 const END: &str = "\u{7f}";
@@ -113,7 +115,8 @@ fn is_first_contact(memory: &NodeMemory, inbound: &str) -> bool {
     memory.adopted_at.is_none() || (!known.is_empty() && !known.iter().any(|tag| tag == inbound))
 }
 
-/// A row for each user whose watch begins, and one for all that are adopted: they may be everybody.
+/// A row for each user whose watch begins, one for all of them when they are many, and one for all that are adopted: a server may
+/// list anybody, others at each pass.
 fn audit(node: &str, inbound: &str, watches: &[Watch]) -> Vec<NewAudit> {
     let row = |action, after, reason: &str| NewAudit {
         action,
@@ -123,14 +126,18 @@ fn audit(node: &str, inbound: &str, watches: &[Watch]) -> Vec<NewAudit> {
         after: Some(after),
         reason: Some(reason.to_owned()),
     };
-    let begun = watches.iter().filter(|watch| watch.is_new && watch.fate != Fate::Adopted);
-    let mut rows: Vec<NewAudit> = begun
-        .map(|Watch { entry, .. }| {
+    let begun: Vec<&Watch> = watches.iter().filter(|watch| watch.is_new && watch.fate != Fate::Adopted).collect();
+    let mut rows: Vec<NewAudit> = if begun.len() > MOST_NAMED {
+        let after = json!({ "node": node, "inbound": inbound, "users": begun.len() });
+        vec![row("quarantined", after, "too many at once to name each")]
+    } else {
+        let alone = begun.iter().map(|Watch { entry, .. }| {
             let hash = entry.uuid.map(uuid_hash);
             let after = json!({ "node": node, "inbound": inbound, "email": entry.email, "uuid_hash": hash });
             row("quarantined", after, &entry.reason)
-        })
-        .collect();
+        });
+        alone.collect()
+    };
     let adopted = watches.iter().filter(|watch| watch.is_changed && watch.fate == Fate::Adopted).count();
     if adopted > 0 {
         let after = json!({ "node": node, "inbound": inbound, "users": adopted });
