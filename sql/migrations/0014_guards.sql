@@ -74,3 +74,6 @@ BEGIN
     DELETE FROM prunings p WHERE p.xid = pg_current_xact_id();
     pruned := coalesce(pruned, 0);
 END $$;
+
+-- A dry run writes no row, so nothing ever set it.
+ALTER TABLE runs DROP COLUMN dry_run;

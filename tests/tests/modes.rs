@@ -58,7 +58,7 @@ fn a_pass_that_observes_counts_what_it_would_do_and_changes_nothing() {
         assert_eq!(digest(&service).await, before.0);
         assert!(service.outcome().await == before.1, "servers or chats have changed");
         let recorded = "SELECT count(*) FROM runs WHERE mode = 'observe' AND finished_at IS NOT NULL
-            AND summary ->> 'mode' = 'observe' AND NOT dry_run";
+            AND summary ->> 'mode' = 'observe'";
         assert_eq!(service.number(recorded).await, 4);
 
         // What would be refused says so, and a plan cannot be applied.

@@ -76,8 +76,7 @@ FROM (VALUES
             {"name": "de-1", "reachable": true, "listed": 4, "entitled": 3, "removed": 1, "restored": 3, "quarantined": 0},
             {"name": "nl-2", "reachable": false, "listed": 0, "refused_because": null}]}')
 ) AS r (pass, at, took, outcome, code, summary);
--- One run that was killed, one under way, and a dry run, which tells nothing.
-INSERT INTO runs (run_id, pass, version, dry_run, started_at, finished_at) VALUES
-    (gen_random_uuid(), 'notify-trials', '0.1.0', false, '2026-02-21 10:00:00Z', NULL),
-    (gen_random_uuid(), 'reconcile-xray', '0.1.0', false, '2026-02-21 11:59:48Z', NULL),
-    (gen_random_uuid(), 'renew', '0.1.0', true, '2026-02-21 11:59:50Z', '2026-02-21 11:59:51Z');
+-- One run that was killed, and one under way.
+INSERT INTO runs (run_id, pass, version, started_at, finished_at) VALUES
+    (gen_random_uuid(), 'notify-trials', '0.1.0', '2026-02-21 10:00:00Z', NULL),
+    (gen_random_uuid(), 'reconcile-xray', '0.1.0', '2026-02-21 11:59:48Z', NULL);

@@ -15,7 +15,7 @@ pub(super) const RUNS: &str = "-- status_runs
 SELECT p.pass, r.version, r.host, r.mode, r.started_at, r.finished_at, r.outcome, r.exit_code, r.summary
 FROM unnest($1) AS p (pass)
 CROSS JOIN LATERAL (
-    SELECT * FROM runs r WHERE r.pass = p.pass AND NOT r.dry_run ORDER BY r.started_at DESC LIMIT $2
+    SELECT * FROM runs r WHERE r.pass = p.pass ORDER BY r.started_at DESC LIMIT $2
 ) r";
 
 // What a pass would list now, as its own statement says it, up to $5 rows; `late` counts what should have been done.
@@ -160,7 +160,7 @@ CROSS JOIN LATERAL (
         max((r.summary #>> '{end_to_proof_seconds,p99}')::bigint)
             FILTER (WHERE (r.summary #>> '{counts,proven}')::bigint > 0) AS proof_p99
     FROM runs r
-    WHERE r.pass = p.pass AND r.started_at >= d.begins AND r.started_at < d.ends AND NOT r.dry_run
+    WHERE r.pass = p.pass AND r.started_at >= d.begins AND r.started_at < d.ends
         AND r.mode <> 'observe'
 ) c
 WHERE c.runs > 0
