@@ -87,7 +87,11 @@ fn a_row_that_its_holder_has_dealt_with_is_not_counted_as_left() {
         ("bought", "SELECT perennial_buy(3, 'basic_1m', true, 'k')"),
         ("cancelled", "SELECT perennial_cancel(3, 'k')"),
         ("switched off", "SELECT perennial_set_auto_renew(3, false)"),
-        ("ended", "UPDATE subscriptions SET status = 'expiring' WHERE id = 3"),
+        (
+            "ended",
+            "UPDATE subscriptions SET status = 'expiring' WHERE id = 3; \
+             UPDATE credentials SET closed_at = now() WHERE telegram_id = 3",
+        ),
     ];
     for (what, sql) in dealt_with {
         db_test(async |db| {
@@ -123,7 +127,12 @@ const IN_BETWEEN: &[(&str, &str, bool)] = &[
         "SELECT perennial_set_auto_renew(2, false); SELECT perennial_set_auto_renew(2, true)",
         true,
     ),
-    ("ended by a pass", "UPDATE subscriptions SET status = 'expiring' WHERE id = 2", false),
+    (
+        "ended by a pass",
+        "UPDATE subscriptions SET status = 'expiring' WHERE id = 2; \
+         UPDATE credentials SET closed_at = now() WHERE telegram_id = 2",
+        false,
+    ),
     ("its end moved by hand", "UPDATE subscriptions SET expires_at = expires_at - interval '1 us' WHERE id = 2", false),
     ("parked", "INSERT INTO parked (pass, subscription, tries, reason) VALUES ('renew', 2, 0, 'by hand')", false),
     ("parked for another pass", "INSERT INTO parked (pass, subscription, tries, reason) VALUES ('x', 2, 0, '')", true),

@@ -29,6 +29,7 @@ pub const CHECKS: &[Check] = checks![
     "active_has_open_credential",
     "charge_has_payment",
     "credential_until_expired",
+    "expiring_is_closed",
     "no_day_paid_twice",
     "one_active_a_source",
     "one_charge_a_period",

@@ -272,6 +272,11 @@ pub const DAMAGE: &[(&str, &str, &str)] = &[
         "of user 9 is expiring without a credential",
     ),
     (
+        "expiring_is_closed",
+        "UPDATE credentials SET closed_at = NULL WHERE telegram_id = 9",
+        "of user 9 is expiring on credential",
+    ),
+    (
         "one_open_credential_a_group",
         "DROP INDEX credentials_one_open_a_group; UPDATE credentials SET closed_at = NULL WHERE telegram_id = 5",
         "user 5 has 2 open credentials in group basic",

@@ -318,7 +318,9 @@ impl Simulation {
             }
             Op::End { .. } if sub.end <= now - GRACE => {
                 let sql = "UPDATE subscriptions SET status = 'expiring', ended_at = perennial_now() WHERE id";
-                self.world.execute(&format!("{sql} = {id}")).await;
+                let close =
+                    "UPDATE credentials SET closed_at = perennial_now() WHERE closed_at IS NULL AND telegram_id";
+                self.world.execute(&format!("{sql} = {id}; {close} = {}", user.id)).await;
                 self.model.faults.remove(&id.0);
                 self.world.execute(&format!("DELETE FROM faults WHERE subscription = {id}")).await;
                 user.sub = None;
