@@ -161,7 +161,7 @@ fn what_is_committed_late_is_removed_within_the_hour() {
         closing(&world, 1, &[&server]).await;
         assert_eq!(world.run_expire(&[&server]).await.count("expired"), 1);
         world.advance(Duration::from_secs(1800)).await;
-        let late = world.subscriber(2, Status::Expiring, -time::Duration::minutes(50)).await;
+        let late = world.subscriber(2, Status::Expiring, -time::Duration::hours(4)).await;
         server.put_credential(TAG, &late);
         assert_eq!(world.run_expire(&[&server]).await.count("expired"), 0);
         world.advance(Duration::from_secs(1800)).await;

@@ -7,8 +7,10 @@ use crate::ids::CredentialId;
 use crate::page::Pages;
 use crate::time::Timestamp;
 
-/// A transaction of a bot may commit what it closed so long ago.
-pub(super) const LATE_COMMITS: Duration = Duration::from_secs(900);
+/// A transaction, or a program that was suspended in it, may commit what it closed so long ago.
+pub(super) const LATE_COMMITS: Duration = Duration::from_secs(7200);
+/// How often what a server remembers is kept anew.
+const KEEP_EVERY: Duration = Duration::from_secs(1800);
 /// Whatever a server remembers as proven, everything is looked at so often.
 const LOOK_WHOLE: Duration = Duration::from_secs(3600);
 
@@ -41,7 +43,7 @@ impl Start {
             return Self::BEGINNING;
         }
         let after = ClosingKey { closed_at: to, id: CredentialId(0) };
-        Self { after, is_whole: false, is_old: to + 2 * LATE_COMMITS <= now }
+        Self { after, is_whole: false, is_old: to + LATE_COMMITS + KEEP_EVERY <= now }
     }
 
     /// At this credential.
@@ -78,9 +80,9 @@ mod tests {
     #[test]
     fn what_was_proven_long_ago_is_not_looked_through_again() {
         let minutes = |n: u32| Duration::from_secs(60) * n;
-        let start = node(NOW - minutes(20), NOW - minutes(59));
-        assert!(!start.is_whole && !start.is_old && start.after.closed_at == NOW - minutes(20));
-        assert!(node(NOW - minutes(30), NOW - minutes(59)).is_old);
+        let start = node(NOW - minutes(149), NOW - minutes(59));
+        assert!(!start.is_whole && !start.is_old && start.after.closed_at == NOW - minutes(149));
+        assert!(node(NOW - minutes(150), NOW - minutes(59)).is_old);
     }
 
     #[test]
