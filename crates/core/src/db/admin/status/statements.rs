@@ -160,8 +160,7 @@ CROSS JOIN LATERAL (
         max((r.summary #>> '{end_to_proof_seconds,p99}')::bigint)
             FILTER (WHERE (r.summary #>> '{counts,proven}')::bigint > 0) AS proof_p99
     FROM runs r
-    WHERE r.pass = p.pass AND r.started_at >= d.begins AND r.started_at < d.ends
-        AND r.mode <> 'observe'
+    WHERE r.pass = p.pass AND r.started_at >= d.begins AND r.started_at < d.ends AND r.mode <> 'observe'
 ) c
 WHERE c.runs > 0
 ORDER BY d.day, p.pass COLLATE \"C\"";
