@@ -103,9 +103,13 @@ impl<'a, X: Xray> Worker<'a, X> {
         let name = self.node.name.as_str();
         let of_inbounds: Vec<String> = self.unusable.borrow().values().map(ToString::to_string).collect();
         self.summary.error = (!of_inbounds.is_empty()).then(|| of_inbounds.join("; "));
-        match outcome.map_err(|trouble| trouble.or_stopped(self.deadline)) {
+        match outcome {
             Ok(()) => Ok(()),
             Err(Trouble::OutOfTime) => {
+                self.summary.cut_short = true;
+                Ok(())
+            }
+            Err(Trouble::Node(XrayError::Unknown { .. })) if self.deadline.was_stopped() => {
                 self.summary.cut_short = true;
                 Ok(())
             }

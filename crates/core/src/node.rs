@@ -2,7 +2,6 @@
 
 use crate::db::DbError;
 use crate::ports::{InboundTag, XrayError};
-use crate::time::Deadline;
 
 /// A server of the settings.
 #[derive(Debug)]
@@ -44,18 +43,6 @@ pub enum Trouble {
     OutOfTime,
 }
 
-impl Trouble {
-    /// A call that got no answer because the pass was told to stop was given up by us, and nothing is said about the server.
-    /// One that waited until the budget was over, and longer, is the server's: a hang is no success.
-    #[must_use]
-    pub fn or_stopped(self, deadline: &Deadline) -> Self {
-        match self {
-            Self::Node(XrayError::Unknown { .. }) if deadline.was_stopped() => Self::OutOfTime,
-            trouble => trouble,
-        }
-    }
-}
-
 impl From<XrayError> for Trouble {
     fn from(error: XrayError) -> Self {
         Self::Node(error)
@@ -65,26 +52,5 @@ impl From<XrayError> for Trouble {
 impl From<DbError> for Trouble {
     fn from(error: DbError) -> Self {
         Self::Database(error)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn a_call_without_an_answer_is_the_servers_trouble_unless_the_pass_was_stopped() {
-        let node = || "de1".to_owned();
-        let lost = || Trouble::from(XrayError::Unknown { node: node(), reason: "no answer".to_owned() });
-        let dead = || Trouble::from(XrayError::Unreachable { node: node(), reason: "refused".to_owned() });
-        let [ample, used_up, stopped] = [60, 0, 60].map(|seconds| Deadline::after(Duration::from_secs(seconds)));
-        stopped.stop();
-        for within in [&ample, &used_up] {
-            assert!(matches!(lost().or_stopped(within), Trouble::Node(XrayError::Unknown { .. })));
-        }
-        assert!(matches!(lost().or_stopped(&stopped), Trouble::OutOfTime));
-        assert!(matches!(dead().or_stopped(&stopped), Trouble::Node(XrayError::Unreachable { .. })));
     }
 }

@@ -213,10 +213,15 @@ impl<A> Pass<'_, A> {
     /// Takes over how the work on a server ended. Only the database's trouble is everybody's.
     fn settle(&self, outcome: Result<(), Trouble>, part: &mut Part) -> Result<(), DbError> {
         part.node.reachable = Some(true);
-        match outcome.map_err(|trouble| trouble.or_stopped(self.deadline)) {
+        match outcome {
             Ok(()) => {}
             Err(Trouble::Database(error)) => return Err(error),
             Err(Trouble::OutOfTime) => part.cut_short = true,
+            // The call was given up by us. The next pass is a minute away; leaving the server alone would cost more.
+            Err(Trouble::Node(XrayError::Unknown { .. })) if self.deadline.is_over() => {
+                part.node.reachable = None;
+                part.cut_short = true;
+            }
             Err(Trouble::Node(error)) => {
                 log::warn!(node = part.node.name.as_str(), error:% = error; "a node cannot be worked on");
                 // Who refuses has answered.

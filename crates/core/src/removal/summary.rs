@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 pub struct NodeSummary {
     /// Its name.
     pub name: String,
-    /// False: it failed to answer, or was left alone after earlier failures; none: there was nothing to ask it for.
+    /// False: it failed to answer, or was left alone after earlier failures; none: there was nothing to ask it for, or no
+    /// time to wait for its answer.
     pub reachable: Option<bool>,
     /// Users taken off, an inbound counted each.
     pub removed: u64,
