@@ -9,6 +9,12 @@ SET database_oid = d.oid
 FROM pg_database d
 WHERE d.datname = current_database() AND i.system_identifier IS NOT NULL;
 
+-- A copy with a past is the dangerous one: its rows say what was so elsewhere. One of a database in which no pass ever ran (a
+-- template of tests, say) is a database like any other.
+ALTER TABLE runs ADD COLUMN database_oid oid;
+COMMENT ON COLUMN runs.database_oid IS 'pg_database.oid of the database it ran on.';
+UPDATE runs SET database_oid = d.oid FROM pg_database d WHERE d.datname = current_database();
+
 -- Who may call what bots call signs as a bot, whatever the session says: everybody can set a setting, and behind a pooler one
 -- client's is the next one's, too. Superusers are members of every role and are not meant; nor is, from version 16 on, who
 -- may only grant the role because he made it.

@@ -120,7 +120,9 @@ fn a_copied_database_may_be_read_but_not_written_until_it_is_accepted() {
         for (differs, origin) in
             [("system_identifier", "another cluster"), ("database_oid", "another database of this cluster")]
         {
-            sql(&client, &format!("UPDATE installation SET {differs} = 1")).await;
+            let ran = "INSERT INTO runs (run_id, pass, version, host, mode, started_at, database_oid)
+                       VALUES (gen_random_uuid(), 'renew', '0', '', 'full', now(), 1)";
+            sql(&client, &format!("UPDATE installation SET {differs} = 1; {ran}")).await;
             let refused = run(&db, &["ensure-user", "1"]);
             assert_eq!(refused.code, 78);
             assert!(refused.err.contains(&format!("was copied from {origin},")), "{refused:?}");

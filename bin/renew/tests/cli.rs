@@ -300,6 +300,10 @@ fn a_schema_that_is_older_newer_or_missing_ends_the_pass_with_78_and_the_remedy(
     }
 }
 
+/// A run that was here.
+const RAN: &str = "INSERT INTO runs (run_id, pass, version, host, mode, started_at, database_oid)
+    SELECT gen_random_uuid(), 'renew', '0', '', 'full', now(), d.oid FROM pg_database d WHERE d.datname = current_database()";
+
 #[test]
 fn a_copied_database_is_not_acted_on_until_it_is_accepted() {
     db_test(async |db| {
@@ -308,12 +312,14 @@ fn a_copied_database_is_not_acted_on_until_it_is_accepted() {
         for (differs, said) in
             [("system_identifier", "from another cluster,"), ("database_oid", "from another database of this cluster,")]
         {
-            client.batch_execute(&format!("UPDATE installation SET {differs} = 1")).await.unwrap();
+            client.batch_execute(&format!("UPDATE installation SET {differs} = 1; {RAN}")).await.unwrap();
+            client.batch_execute("UPDATE runs SET database_oid = 1").await.unwrap();
             let (code, summary) = run(renew_in(&db, &[]));
             assert_eq!(code, 78);
             let error = summary["error"].as_str().unwrap();
             assert!(error.contains(said) && error.contains("perennial installation accept"), "{summary}");
-            assert_eq!((number(&client, CHARGES).await, number(&client, "SELECT count(*) FROM runs").await), (0, 0));
+            let new_runs = "SELECT count(*) FROM runs WHERE version <> '0'";
+            assert_eq!((number(&client, CHARGES).await, number(&client, new_runs).await), (0, 0));
             client.batch_execute(ACCEPT).await.unwrap();
         }
         assert_eq!(run(renew_in(&db, &[])).0, 0);
@@ -321,7 +327,8 @@ fn a_copied_database_is_not_acted_on_until_it_is_accepted() {
     });
 }
 
-/// `createdb -T`: the same cluster, so nothing but the database's oid tells the copy apart.
+/// `createdb -T`: the same cluster, so nothing but the database's oid tells the copy apart. A copy of what no pass ever
+/// worked on, such as a template, is a database like any other.
 #[test]
 fn a_copy_in_the_same_cluster_is_not_acted_on_and_the_renamed_original_is() {
     db_test(async |db| {
@@ -335,6 +342,17 @@ fn a_copy_in_the_same_cluster_is_not_acted_on_and_the_renamed_original_is() {
             run(command)
         };
         let (copy, renamed) = (format!("{}_copy", db.name()), format!("{}_renamed", db.name()));
+        server.batch_execute(&format!("CREATE DATABASE {copy} TEMPLATE {}", db.name())).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(renew_at(&copy).0, 0);
+        }
+        server.batch_execute(&format!("DROP DATABASE {copy} WITH (FORCE)")).await.unwrap();
+
+        let (original, connection) = tokio_postgres::connect(&db.url(), NoTls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        original.batch_execute(RAN).await.unwrap();
+        drop(original);
+        drop(connection.await);
         server.batch_execute(&format!("CREATE DATABASE {copy} TEMPLATE {}", db.name())).await.unwrap();
         let (code, summary) = renew_at(&copy);
         assert_eq!((code, summary["counts"]["renewed"].as_u64().unwrap_or_default()), (78, 0), "{summary}");

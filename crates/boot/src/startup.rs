@@ -142,6 +142,7 @@ mod tests {
             accepted_identifier: accepted,
             database_oid: 16_384,
             accepted_oid: Some(16_384),
+            ran_elsewhere: true,
             owner_prefix: prefix.to_owned(),
         };
         assert_eq!(judge_installation(&installed(Some(7), "p."), "p."), Ok(()));
@@ -152,6 +153,9 @@ mod tests {
         let beside = Installation { accepted_oid: Some(5), ..installed(Some(7), "p.") };
         let copied = refusal(judge_installation(&beside, "p."));
         assert!(copied.contains("from another database of this cluster") && copied.ends_with(remedy), "{copied}");
+        // A copy of what nobody ever worked on.
+        let fresh = Installation { ran_elsewhere: false, ..beside };
+        assert_eq!(judge_installation(&fresh, "p."), Ok(()));
         // Recorded by nobody yet.
         let unrecorded = Installation { accepted_oid: None, ..installed(Some(7), "p.") };
         assert_eq!(judge_installation(&unrecorded, "p."), Ok(()));

@@ -19,6 +19,8 @@ pub struct Installation {
     pub database_oid: u32,
     /// The oid of the database that was accepted; another one means a copy.
     pub accepted_oid: Option<u32>,
+    /// Passes have run before it was copied from there: a copy of a database without a past is one like any other.
+    pub ran_elsewhere: bool,
     /// E-mails of our users on Xray begin with it.
     pub owner_prefix: String,
 }
@@ -29,7 +31,7 @@ impl Installation {
     pub fn copied_from(&self) -> Option<&'static str> {
         if self.accepted_identifier.is_some_and(|accepted| accepted != self.system_identifier) {
             Some("another cluster")
-        } else if self.accepted_oid.is_some_and(|accepted| accepted != self.database_oid) {
+        } else if self.ran_elsewhere && self.accepted_oid.is_some_and(|accepted| accepted != self.database_oid) {
             Some("another database of this cluster")
         } else {
             None
@@ -54,7 +56,7 @@ SELECT to_regclass($1) IS NOT NULL AS found";
 
 const READ_INSTALLATION: &str = "-- read_installation
 SELECT c.system_identifier, i.system_identifier AS accepted, d.oid AS database_oid, i.database_oid AS accepted_oid,
-    i.owner_prefix
+    EXISTS (SELECT FROM runs r WHERE i.database_oid <> d.oid AND r.database_oid <> d.oid) AS ran_elsewhere, i.owner_prefix
 FROM installation i, pg_control_system() c, pg_database d
 WHERE d.datname = current_database()";
 
@@ -95,6 +97,7 @@ impl Tx<'_> {
             accepted_identifier: column(&row, "accepted")?,
             database_oid: column(&row, "database_oid")?,
             accepted_oid: column(&row, "accepted_oid")?,
+            ran_elsewhere: column(&row, "ran_elsewhere")?,
             owner_prefix: column(&row, "owner_prefix")?,
         })
     }

@@ -17,7 +17,8 @@ pub struct RunStart<'a> {
 }
 
 const INSERT_RUN: &str = "-- insert_run
-INSERT INTO runs (run_id, pass, version, host, mode, started_at) VALUES ($1, $2, $3, $4, $5, $6)";
+INSERT INTO runs (run_id, pass, version, host, mode, started_at, database_oid)
+SELECT $1, $2, $3, $4, $5, $6, d.oid FROM pg_database d WHERE d.datname = current_database()";
 
 /// Name of the transaction that keeps a run's row true while it is under way.
 pub const RECORD_RUN: &str = "record_run";
