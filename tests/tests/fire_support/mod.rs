@@ -23,6 +23,7 @@ use tokio_postgres::{Client, NoTls};
 pub const PASSES: [&str; 4] = ["renew", "notify-trials", "expire-fast", "reconcile-xray"];
 /// The inbound of each fake server.
 pub const TAG: &str = "vless-in";
+const NO_BRAKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fire_support/no_brake.toml");
 
 /// One of the built programs.
 ///
@@ -106,7 +107,9 @@ impl Service {
         let mut command = bare(program(pass));
         let own = self.db.as_ref().filter(|db| db.url() == self.url);
         let url = own.map_or_else(|| self.url.clone(), |db| db.passes_url(pass));
-        command.env("DATABASE_URL", url).args(["--config", "/dev/null"]);
+        // It has no flag for the brake on ends.
+        let config = if pass == "notify-trials" { NO_BRAKE } else { "/dev/null" };
+        command.env("DATABASE_URL", url).args(["--config", config]);
         if pass == "admin" {
             return command;
         }
