@@ -348,7 +348,7 @@ fn a_copy_in_the_same_cluster_is_not_acted_on_and_the_renamed_original_is() {
         }
         server.batch_execute(&format!("DROP DATABASE {copy} WITH (FORCE)")).await.unwrap();
 
-        let (original, connection) = tokio_postgres::connect(&db.url(), NoTls).await.unwrap();
+        let (original, connection) = tokio_postgres::connect(db.url(), NoTls).await.unwrap();
         let connection = tokio::spawn(connection);
         original.batch_execute(RAN).await.unwrap();
         drop(original);
