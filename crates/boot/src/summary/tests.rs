@@ -84,7 +84,10 @@ fn full() -> Report {
         charged: Some(Kopecks(218_905)),
         oldest_due_seconds: 90,
         notices: Notices { written: 11, waiting: 11, ..Notices::default() },
-        nodes: vec![serde_json::json!({"name": "ams-1", "reachable": true, "removed": 2, "restored": 0})],
+        nodes: vec![
+            serde_json::json!({"name": "ams-1", "reachable": true, "removed": 2, "restored": 0}),
+            serde_json::json!({"name": "ams-2", "reachable": null, "removed": 0, "error": null}),
+        ],
         warnings: vec!["no token: notices wait".to_owned()],
         ..Report::default()
     }
@@ -104,6 +107,7 @@ fn elsewhere_than_on_a_terminal_the_lines_are_aligned() {
          \x20 notices written   11\n\
          \x20 notices waiting   11\n\
          \x20 node ams-1        reachable true, removed 2\n\
+         \x20 node ams-2        not asked\n\
          warning: no token: notices wait\n"
     );
 }

@@ -76,7 +76,7 @@ impl Summary<'_> {
     }
 }
 
-/// `node NAME` and its other members, those that are zero left out.
+/// `node NAME` and its other members, those that are zero left out. A server of which nothing is left was not asked.
 fn node(node: &serde_json::Value) -> (String, String) {
     let name = node.get("name").and_then(serde_json::Value::as_str).unwrap_or("?");
     let members = node.as_object().into_iter().flatten();
@@ -87,7 +87,8 @@ fn node(node: &serde_json::Value) -> (String, String) {
             other => format!("{key} {other}"),
         })
         .collect();
-    (format!("node {name}"), said.join(", "))
+    let said = if said.is_empty() { "not asked".to_owned() } else { said.join(", ") };
+    (format!("node {name}"), said)
 }
 
 fn table(rows: &[(String, String)]) -> String {
